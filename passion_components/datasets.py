@@ -1,0 +1,77 @@
+"""What differs between data sets, as data: no code elsewhere asks which data set it serves."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class DatasetSpec:
+    """One data set.
+
+    Attributes:
+        modalities: names of its M sequences; their order is the order of image channels.
+        classes: names of its K classes, background first; a class index is a position in this tuple.
+        label_codes: value in a label file -> class index. Where several codes share a class, the first one
+            is written for it.
+        regions: region that is scored -> class indices that it consists of.
+        spatial_dims: 3, or 2 where slices of volumes are the samples.
+        spacing: millimetres per voxel that images are brought to, one number per spatial dimension.
+        crop: voxels of a training crop and of an inference window, one number per spatial dimension.
+        orientation: axis codes of the arrays that networks see (nibabel's: the direction an axis points to).
+        foreground: name of the rule that tells a sequence's foreground (``transforms.foreground``).
+        class_weights: fixed weights of the cross-entropy, or None for 1 - V_k / V of each sample.
+    """
+
+    name: str
+    modalities: tuple[str, ...]
+    classes: tuple[str, ...]
+    label_codes: Mapping[int, int]
+    regions: Mapping[str, tuple[int, ...]]
+    spatial_dims: int
+    spacing: tuple[float, ...]
+    crop: tuple[int, ...]
+    orientation: str = "LPS"
+    foreground: str = "nonzero"
+    class_weights: tuple[float, ...] | None = None
+
+    def file_code(self, class_index: int) -> int:
+        """The value that stands for a class in label files."""
+        return next(code for code, index in self.label_codes.items() if index == class_index)
+
+
+BRATS2020 = DatasetSpec(
+    name="brats2020",
+    modalities=("flair", "t1ce", "t1", "t2"),
+    classes=("background", "necrotic and non-enhancing tumour core", "edema", "enhancing tumour"),
+    label_codes={0: 0, 1: 1, 2: 2, 4: 3},
+    regions={"WT": (1, 2, 3), "TC": (1, 3), "ET": (3,)},
+    spatial_dims=3,
+    spacing=(1.0, 1.0, 1.0),
+    crop=(80, 80, 80),
+)
+
+MYOPS2020 = DatasetSpec(
+    name="myops2020",
+    modalities=("bssfp", "lge", "t2"),
+    classes=("background", "left ventricular blood pool", "right ventricular blood pool", "myocardium"),
+    label_codes={0: 0, 500: 1, 600: 2, 200: 3, 1220: 3, 2221: 3},
+    regions={"LVB": (1,), "RVB": (2,), "MYO": (3,)},
+    spatial_dims=2,
+    spacing=(0.75, 0.75),
+    crop=(256, 256),
+)
+
+DATASETS: Mapping[str, DatasetSpec] = {spec.name: spec for spec in (BRATS2020, MYOPS2020)}
+
+
+def dataset_spec(name: str) -> DatasetSpec:
+    """The data set of that name.
+
+    Raises:
+        ValueError: no such data set.
+    """
+    if name not in DATASETS:
+        raise ValueError(f"unknown data set {name!r}; accepted: {', '.join(DATASETS)}")
+    return DATASETS[name]

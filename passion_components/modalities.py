@@ -1,0 +1,64 @@
+"""Names of MRI sequences and their subsets; the only file in which the order of modalities matters."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import combinations
+
+import torch
+
+ALIASES: Mapping[str, tuple[str, ...]] = {
+    "flair": ("flair", "fla", "t2f", "t2flair"),
+    "t1ce": ("t1ce", "t1c", "t1gd", "t1post"),
+    "t1": ("t1", "t1n", "t1w", "t1pre"),
+    "t2": ("t2", "t2w"),
+    "bssfp": ("bssfp", "c0"),
+    "lge": ("lge", "de"),
+}
+"""Spellings, in lower case, by which a sequence is known in file names; the first one is ours."""
+
+_CANONICAL = {alias: name for name, aliases in ALIASES.items() for alias in aliases}
+
+
+def canonical_modality(word: str) -> str | None:
+    """Our name of the sequence that ``word`` spells, or None where it spells none."""
+    return _CANONICAL.get(word.lower())
+
+
+def all_subsets(modalities: Sequence[str]) -> list[tuple[str, ...]]:
+    """The 2^M - 1 non-empty subsets: by size, within a size in the data set's order (t1, t2, t1+t2 for two)."""
+    return [subset for size in range(1, len(modalities) + 1) for subset in combinations(modalities, size)]
+
+
+def subset_name(subset: Iterable[str], modalities: Sequence[str]) -> str:
+    """A subset as it is written in files and tables: ``t1+t2``, in the data set's order.
+
+    Raises:
+        ValueError: a name that is no modality of the data set, or an empty subset.
+    """
+    wanted = set(subset)
+    if not wanted or wanted - set(modalities):
+        raise ValueError(f"expected a non-empty subset of {', '.join(modalities)}, got {sorted(wanted)}")
+    return "+".join(name for name in modalities if name in wanted)
+
+
+def presence_vector(subset: Iterable[str], modalities: Sequence[str]) -> torch.Tensor:
+    """Presence of a subset: bool tensor of shape (M,), in the data set's order.
+
+    Raises:
+        ValueError: a name that is no modality of the data set.
+    """
+    wanted = set(subset)
+    if wanted - set(modalities):
+        raise ValueError(f"expected modalities out of {', '.join(modalities)}, got {sorted(wanted)}")
+    return torch.tensor([name in wanted for name in modalities])
+
+
+def present_names(presence: torch.Tensor, modalities: Sequence[str]) -> tuple[str, ...]:
+    """Names of the modalities that a presence vector of shape (M,) marks."""
+    return tuple(name for name, here in zip(modalities, presence.tolist(), strict=True) if here)
+
+
+def subset_table(modalities: Sequence[str]) -> torch.Tensor:
+    """All subsets as one bool tensor of shape (2^M - 1, M), rows in the order of :func:`all_subsets`."""
+    return torch.stack([presence_vector(subset, modalities) for subset in all_subsets(modalities)])
