@@ -1,0 +1,1 @@
+"""Networks that segment from any subset of modalities."""

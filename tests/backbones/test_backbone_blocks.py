@@ -1,0 +1,166 @@
+import pytest
+import torch
+import torch.nn.functional as F
+from torch.autograd import gradcheck
+
+from passion_components.backbones.base import Features
+from passion_components.backbones.blocks import (
+    Post,
+    ResidualEncoder,
+    Sharing,
+    UnimodalDecoder,
+    convolution,
+    logits,
+    pointwise,
+    reflect_pad,
+    upsample2,
+)
+
+
+def doubles(*shape, seed=0):
+    return torch.randn(*shape, dtype=torch.float64, generator=torch.Generator().manual_seed(seed)).requires_grad_()
+
+
+def reference_post(post, x, stride=1):
+    """The block as its definition reads, in PyTorch's own operations."""
+    conv = post.conv
+    if conv.kernel_size[0] == 3:
+        x = F.pad(x, (1, 1) * (x.ndim - 2), mode="reflect")
+    convolve = F.conv2d if x.ndim == 4 else F.conv3d
+    return F.leaky_relu(F.instance_norm(convolve(x, conv.weight, conv.bias, stride=stride)), 0.2)
+
+
+class TestReflectPad:
+    @pytest.mark.parametrize("sizes", [(4, 6), (3, 4, 5), (2, 2, 2)])
+    def test_equals_the_reflection_of_pytorch(self, sizes):
+        parts = [doubles(2, 1, *sizes), doubles(2, 3, *sizes, seed=1)]
+        expected = F.pad(torch.cat(parts, 1), (1, 1) * len(sizes), mode="reflect")
+        torch.testing.assert_close(reflect_pad(*parts), expected, rtol=0, atol=0)
+
+    @pytest.mark.parametrize("sizes", [(2, 3), (3, 2, 4)])
+    def test_gradients(self, sizes):
+        assert gradcheck(reflect_pad, (doubles(1, 1, *sizes), doubles(1, 2, *sizes, seed=1)))
+
+    def test_its_gradient_leaves_the_incoming_one_alone(self):
+        padded = reflect_pad(doubles(1, 1, 3, 3))
+        incoming = torch.ones_like(padded)
+        padded.backward(incoming)
+        assert torch.equal(incoming, torch.ones_like(padded))
+
+    def test_an_axis_of_one_voxel_is_refused(self):
+        with pytest.raises(ValueError, match=r"sizes of at least 2, got \(4, 1\)"):
+            reflect_pad(torch.zeros(1, 1, 4, 1))
+
+
+class TestUpsample:
+    @pytest.mark.parametrize(("sizes", "mode"), [((4, 3), "bilinear"), ((2, 3, 5), "trilinear")])
+    def test_equals_aligned_interpolation_with_its_gradient(self, sizes, mode):
+        x = doubles(2, 3, *sizes)
+        ours, theirs = upsample2(x), F.interpolate(x, scale_factor=2, mode=mode, align_corners=True)
+        torch.testing.assert_close(ours, theirs)
+        weight = torch.randn_like(ours)
+        gradients = [torch.autograd.grad((y * weight).sum(), x)[0] for y in (ours, theirs)]
+        torch.testing.assert_close(*gradients)
+
+    def test_can_be_trained_after_inference(self):
+        with torch.inference_mode():
+            upsample2(torch.zeros(1, 1, 7, 9))
+        upsample2(torch.zeros(1, 1, 7, 9, requires_grad=True)).sum().backward()
+
+
+class TestPost:
+    @pytest.mark.parametrize("batch", [1, 2])
+    @pytest.mark.parametrize(("kernel_size", "stride"), [(1, 1), (3, 1), (3, 2)])
+    @pytest.mark.parametrize("sizes", [(6, 4), (6, 4, 8), (8, 6, 4), (2, 4, 2)])
+    def test_equals_its_definition_with_its_gradient(self, batch, kernel_size, stride, sizes):
+        torch.manual_seed(0)
+        post = Post(
+            spatial_dims=len(sizes), in_channels=3, out_channels=2, kernel_size=kernel_size, stride=stride
+        ).double()
+        parts = [doubles(batch, 1, *sizes), doubles(batch, 2, *sizes, seed=1)]
+        ours, theirs = post(*parts), reference_post(post, torch.cat(parts, 1), stride)
+        torch.testing.assert_close(ours, theirs)
+        weight = doubles(*ours.shape, seed=2).detach()
+        inputs = [*parts, post.conv.weight]
+        for mine, reference in zip(
+            torch.autograd.grad((ours * weight).sum(), inputs),
+            torch.autograd.grad((theirs * weight).sum(), inputs),
+            strict=True,
+        ):
+            torch.testing.assert_close(mine, reference)
+
+    def test_other_kernels_are_refused(self):
+        with pytest.raises(ValueError, match="kernel_size must be 1 or 3, got 5"):
+            Post(spatial_dims=3, in_channels=1, out_channels=1, kernel_size=5)
+
+
+class TestPointwise:
+    def test_equals_the_convolution_of_the_concatenation(self):
+        conv = convolution(2, 5, 3).double()
+        parts = [doubles(2, 2, 3, 4), doubles(2, 3, 3, 4, seed=1)]
+        torch.testing.assert_close(pointwise(conv, *parts), conv(torch.cat(parts, 1)))
+
+    def test_logits_stay_float32_under_autocast(self):
+        conv, x = convolution(2, 3, 2), torch.rand(1, 3, 4, 4)
+        with torch.autocast("cpu", torch.bfloat16):
+            inside = logits(conv, x)
+            assert pointwise(conv, x).dtype == torch.bfloat16
+        assert torch.equal(inside, logits(conv, x)) and inside.dtype == torch.float32
+
+
+def test_weights_are_drawn_kaiming_normal_and_biases_as_by_pytorch():
+    torch.manual_seed(0)
+    conv = convolution(3, 16, 64, 3)
+    assert conv.weight.std().item() == pytest.approx((2 / (16 * 27)) ** 0.5, rel=0.02)
+    assert conv.weight.abs().max() > 3 * conv.weight.std()  # a uniform draw ends at 1.7
+    assert 0.9 * (16 * 27) ** -0.5 < conv.bias.abs().max() <= (16 * 27) ** -0.5
+
+
+def test_encoder_adds_what_its_blocks_find_to_what_enters_them():
+    torch.manual_seed(0)
+    encoder = ResidualEncoder(spatial_dims=2, width=2, n_levels=2).double()
+    levels = encoder(doubles(1, 1, 8, 12))
+    assert [tuple(level.shape) for level in levels] == [(1, 2, 8, 12), (1, 4, 4, 6)]
+    entry, first, second = encoder.levels[1]
+    x = reference_post(entry, levels[0], stride=2)
+    torch.testing.assert_close(levels[1], x + reference_post(second, reference_post(first, x)))
+
+
+def test_separate_decoder_reads_every_level():
+    torch.manual_seed(0)
+    decoder = UnimodalDecoder(spatial_dims=2, width=2, n_levels=3, n_classes=5)
+    levels = [torch.rand(3, 2 * 2**level, 8 // 2**level, 16 // 2**level, requires_grad=True) for level in range(3)]
+    output = decoder(levels)
+    assert output.shape == (3, 5, 8, 16)
+    (output * torch.rand_like(output)).sum().backward()
+    assert all(level.grad.abs().sum() > 0 for level in levels)
+
+
+class TestSharing:
+    def features(self, rows, n_rows):
+        return Features((torch.arange(n_rows, dtype=torch.float32)[:, None],), torch.tensor(rows))
+
+    def test_samples_of_equal_counts_stand_together_and_come_back_in_order(self):
+        features = self.features([[0, -1, -1], [1, 2, 3], [-1, 2, -1], [0, 2, -1]], 4)
+        sharing = Sharing.of(features)
+        level = sharing.used_rows(features.levels[0])
+        per_sample = torch.cat([group.rows_of(level).sum(1) for group in sharing.groups])
+        assert [len(group.member) for group in sharing.groups] == [2, 1, 1]
+        assert sharing.in_order(per_sample).flatten().tolist() == [0, 6, 2, 2]
+        assert sharing.modality.tolist() == [0, 0, 1, 2]
+        members = torch.cat([group.member.any(1) for group in sharing.groups])
+        assert torch.equal(sharing.in_order(members), features.rows >= 0)
+
+    def test_rows_that_no_sample_uses_are_left_out(self):
+        features = self.features([[-1, 3], [1, -1]], 4)
+        sharing = Sharing.of(features)
+        assert sharing.used_rows(features.levels[0]).flatten().tolist() == [1, 3]
+        assert sharing.modality.tolist() == [0, 1]
+        (group,) = sharing.groups
+        assert group.rows_of(sharing.used_rows(features.levels[0])).flatten().tolist() == [3, 1]
+
+    def test_nothing_is_copied_where_all_rows_are_used_in_order(self):
+        features = self.features([[0, 1, 2]], 3)
+        for rows in (features, features.alone()):
+            sharing = Sharing.of(rows)
+            assert sharing.chosen is None and sharing.position is None and sharing.groups[0].rows is None
