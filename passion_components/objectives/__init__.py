@@ -1,0 +1,7 @@
+"""Training objectives: all paths of a batch in, a loss and its named terms out."""
+
+from passion_components.objectives.base import Objective
+from passion_components.objectives.baseline import BaselineObjective
+from passion_components.objectives.passion import PassionObjective
+
+__all__ = ["BaselineObjective", "Objective", "PassionObjective"]

@@ -1,0 +1,39 @@
+"""The baseline for incomplete training data (Eq. 2)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from torch import Tensor
+
+from passion_components.backbones.base import MultiPathOutput
+from passion_components.losses.prototypes import semantic_distance
+from passion_components.losses.segmentation import SegmentationLoss, target_masks
+from passion_components.objectives.base import Objective
+
+
+class BaselineObjective(Objective):
+    """(1/B) sum_n [L_seg,n + sum over present m of L_reg,nm] (Eq. 2).
+
+    L_seg is the loss of the fused path with deep supervision, L_reg that of the final logits of a modality's own path.
+    Terms: "segmentation" and "unimodal", whose sum is the loss.
+
+    Args:
+        class_weights: fixed weights of the cross-entropy, see SegmentationLoss.
+    """
+
+    def __init__(self, *, class_weights: Sequence[float] | None = None) -> None:
+        super().__init__()
+        self.segmentation_loss = SegmentationLoss(class_weights=class_weights)
+
+    def forward(self, output: MultiPathOutput, target: Tensor, presence: Tensor) -> dict[str, Tensor]:
+        masks = target_masks(target, output.fused.logits)
+        segmentation = self.segmentation_loss.deep_supervision(output.fused, masks).mean()
+        pair_masks = masks.index_select(0, output.sample_index)
+        unimodal = self.segmentation_loss.with_masks(output.unimodal.logits, pair_masks).sum() / len(masks)
+        return {
+            "loss": segmentation + unimodal,
+            "segmentation": segmentation.detach(),
+            "unimodal": unimodal.detach(),
+            "distance": semantic_distance(output, masks),
+        }
