@@ -1,0 +1,151 @@
+import json
+import re
+import sys
+
+import pytest
+from typer.testing import CliRunner
+
+from passion_components import __version__
+from passion_components.cli import app, main
+
+RATES = "t1=.2,t1ce=.4,flair=.6,t2=.8"
+
+
+@pytest.fixture(autouse=True)
+def plain_narrow_terminal(monkeypatch):
+    monkeypatch.delenv("FORCE_COLOR", raising=False)
+    monkeypatch.setenv("COLUMNS", "100")
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("phantoms") / "data"
+    result = CliRunner().invoke(app, ["phantom", "brain", "--cases", "10", "--out", str(folder), "--size", "16,16,16"])
+    assert result.exit_code == 0, result.output
+    return folder
+
+
+def run(*arguments):
+    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+def error_line(capsys, monkeypatch, *arguments):
+    """The one line that ``passion`` leaves on stderr."""
+    monkeypatch.setattr(sys, "argv", ["passion", *map(str, arguments)])
+    with pytest.raises(SystemExit) as stop:
+        main()
+    assert stop.value.code == 1
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 1 and lines[0].startswith("error: ")
+    return lines[0]
+
+
+class TestHelp:
+    def test_version(self):
+        assert run("--version").output.strip() == f"passion {__version__}"
+
+    @pytest.mark.parametrize(
+        ("command", "example"),
+        [
+            ([], "passion phantom brain --cases 40 --out data"),
+            (["phantom", "brain"], "passion phantom brain --cases 2 --size 240,240,155"),
+            (["prepare", "brats"], "passion prepare brats MICCAI_BraTS2020_TrainingData --out data"),
+            (["simulate-missing"], "passion simulate-missing data/datalist.json --out data/missing.json"),
+        ],
+    )
+    def test_every_command_shows_an_example(self, command, example):
+        result = run(*command, "--help")
+        assert result.exit_code == 0 and example in re.sub(r"\x1b\[[0-9;]*m", "", result.output)
+
+    def test_an_unknown_option_is_refused(self):
+        assert run("phantom", "brain", "--epoks", "3").exit_code == 2
+
+
+class TestPhantom:
+    def test_writes_cases_and_datalist(self, data):
+        content = json.loads((data / "datalist.json").read_text())
+        assert [len(content[part]) for part in ("training", "validation", "test")] == [7, 1, 2]
+        assert len(list(data.glob("BrainPhantom_*/*.nii.gz"))) == 50
+
+    def test_the_table_counts_cases_per_part(self, tmp_path):
+        result = run("phantom", "brain", "--cases", 2, "--out", tmp_path, "--size", "16,16,16", "--split", "test=1")
+        assert result.exit_code == 0 and result.output.startswith(str(tmp_path / "datalist.json"))
+        rows = [line.replace("│", " ").split() for line in result.output.splitlines()]
+        assert ["training", "0", "0", "0", "0", "0"] in rows and ["test", "2", "2", "2", "2", "2"] in rows
+
+    def test_a_used_folder_is_refused_in_one_line(self, data, capsys, monkeypatch):
+        line = error_line(capsys, monkeypatch, "phantom", "brain", "--cases", 1, "--out", data)
+        assert "not an empty folder" in line
+
+    @pytest.mark.parametrize("size", ["48", "48,48,4.8", "48,48,x"])
+    def test_a_size_of_another_form_is_refused(self, size, tmp_path, capsys, monkeypatch):
+        line = error_line(capsys, monkeypatch, "phantom", "brain", "--cases", 1, "--out", tmp_path, "--size", size)
+        assert "expected three whole numbers of voxels, like 48,48,48" in line
+
+    def test_a_size_out_of_range_is_refused(self, tmp_path, capsys, monkeypatch):
+        arguments = ("phantom", "brain", "--cases", 1, "--out", tmp_path / "d", "--size", "8,48,48")
+        assert "size 8x48x48 cannot be drawn" in error_line(capsys, monkeypatch, *arguments)
+        assert not (tmp_path / "d").exists()
+
+
+class TestPrepare:
+    def test_lists_what_phantom_wrote(self, data, tmp_path):
+        result = run("prepare", "brats", data, "--out", tmp_path, "--split", "training=.5,test=.5")
+        assert result.exit_code == 0
+        content = json.loads((tmp_path / "datalist.json").read_text())
+        assert [len(content[part]) for part in ("training", "validation", "test")] == [5, 0, 5]
+
+    def test_without_options_it_splits_as_phantom_does(self, data, tmp_path):
+        assert run("prepare", "brats", data, "--out", tmp_path).exit_code == 0
+        names = [
+            {part: [case["case"] for case in cases] for part, cases in json.loads(path.read_text()).items()}
+            for path in (data / "datalist.json", tmp_path / "datalist.json")
+        ]
+        assert names[0] == names[1]
+
+    def test_problems_are_notes_on_stderr(self, tmp_path):
+        for name in ("P_t1.nii", "P_seg.nii", "odd.nii"):
+            (tmp_path / name).touch()
+        result = run("prepare", "brats", tmp_path, "--out", tmp_path / "out")
+        assert result.exit_code == 0 and "odd.nii: not a name of BraTS2020" in result.stderr
+
+    def test_no_such_folder(self, tmp_path, capsys, monkeypatch):
+        line = error_line(capsys, monkeypatch, "prepare", "brats", tmp_path / "none", "--out", tmp_path)
+        assert "none: no such folder" in line
+
+
+class TestSimulateMissing:
+    def test_writes_the_list_and_reports_rates_and_subsets(self, data, tmp_path):
+        result = run("simulate-missing", data / "datalist.json", "--rates", RATES, "--out", tmp_path / "m.json")
+        assert result.exit_code == 0, result.output
+        training = json.loads((tmp_path / "m.json").read_text())["training"]
+        rows = [line.replace("│", " ").split() for line in result.output.splitlines()]
+        with_t2 = sum("t2" in case for case in training)
+        assert ["t2", "0.800", f"{1 - with_t2 / 7:.3f}", str(with_t2)] in rows
+        t1_alone = sum(set(case) & {"flair", "t1ce", "t1", "t2"} == {"t1"} for case in training)
+        assert ["t1", str(t1_alone)] in rows and len([row for row in rows if len(row) == 2 and row[1].isdigit()]) == 15
+
+    def test_the_seed_is_1037_unless_another_is_given(self, data, tmp_path):
+        for name, seed in [("a", []), ("b", ["--seed", "1037"]), ("c", ["--seed", "1"])]:
+            arguments = ("--rates", RATES, "--out", tmp_path / name / "m.json", *seed)
+            assert run("simulate-missing", data / "datalist.json", *arguments).exit_code == 0
+        a, b, c = ((tmp_path / name / "m.json").read_text() for name in "abc")
+        assert a == b != c
+
+    def test_bernoulli_is_another_draw(self, data, tmp_path):
+        for method in ("quota", "bernoulli"):
+            arguments = ("--rates", RATES, "--out", tmp_path / f"{method}.json", "--method", method)
+            assert run("simulate-missing", data / "datalist.json", *arguments).exit_code == 0
+        assert (tmp_path / "quota.json").read_text() != (tmp_path / "bernoulli.json").read_text()
+
+    @pytest.mark.parametrize(
+        ("options", "message"),
+        [
+            (["--rates", "t1=.2"], "rates: none given for flair, t1ce, t2"),
+            (["--rates", RATES, "--dataset", "brats"], "unknown data set 'brats'; accepted: brats2020"),
+            (["--rates", "bssfp=.1,lge=.1,t2=.1", "--dataset", "myops2020"], "no case has bssfp"),
+        ],
+    )
+    def test_mistakes_end_in_one_line(self, data, tmp_path, capsys, monkeypatch, options, message):
+        arguments = ("simulate-missing", data / "datalist.json", *options, "--out", tmp_path / "m.json")
+        assert message in error_line(capsys, monkeypatch, *arguments)
