@@ -1,0 +1,154 @@
+"""Predictions back in the grid of the scan that they were made from, and into files."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping
+from copy import deepcopy
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+import torch
+from monai.config import KeysCollection
+from monai.data import MetaTensor
+from monai.transforms import CropForeground, MapTransform, Orientation, SpatialPad, SpatialResample
+from monai.utils import convert_to_tensor
+from monai.utils.enums import TraceKeys
+from torch import Tensor
+
+from passion_components.datasets import DatasetSpec
+from passion_components.files import write_atomically
+from passion_components.transforms.labels import to_file_codes
+
+_INVERTERS = {
+    "Orientation": Orientation(axcodes="RAS", labels=None),
+    "SpatialResample": SpatialResample(),
+    "CropForeground": CropForeground(),
+    "SpatialPad": SpatialPad(spatial_size=-1),
+}
+"""By the name under which MONAI records it, what undoes an operation; all parameters come from the record."""
+
+_GEOMETRY_FIELDS = (
+    *("pixdim", "xyzt_units", "qform_code", "sform_code", "quatern_b", "quatern_c", "quatern_d"),
+    *("qoffset_x", "qoffset_y", "qoffset_z", "srow_x", "srow_y", "srow_z"),
+)
+
+
+class RestoreLabelMapsd(MapTransform):
+    """Probabilities (n, K, *S) of n predictions to label maps (n, *S_scan), class indices in the scan's own grid.
+
+    Args:
+        keys: entries with probabilities.
+        image_key: the image that they were predicted from.
+        probabilities: keep the restored probabilities too, float32 (n, K, *S_scan) under ``<key>_probabilities``.
+
+    Raises:
+        ValueError: when called: as :func:`restore_probabilities`.
+    """
+
+    def __init__(self, keys: KeysCollection, *, image_key: Hashable = "image", probabilities: bool = False) -> None:
+        super().__init__(keys)
+        self.image_key = image_key
+        self.probabilities = probabilities
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        out = dict(data)
+        for key in self.key_iterator(out):
+            image, predictions = out[self.image_key], out[key]
+            if self.probabilities:
+                restored = torch.stack([restore_probabilities(one, image).cpu() for one in predictions])
+                out[f"{key}_probabilities"] = restored
+                out[key] = torch.stack([label_map(one) for one in restored])
+            else:
+                out[key] = torch.stack([restore_label_map(one, image) for one in predictions])
+        return out
+
+
+def restore_label_map(probabilities: Tensor, image: MetaTensor) -> Tensor:
+    """Class indices uint8 (*S_scan), on the CPU, of probabilities (K, *S); see :func:`restore_probabilities`."""
+    return label_map(restore_probabilities(probabilities, image)).cpu()
+
+
+def label_map(probabilities: Tensor) -> Tensor:
+    """The most probable class uint8 (*S) of probabilities (K, *S), the first one where several are."""
+    return probabilities.max(0).indices.to(torch.uint8)  # on the CPU argmax(0) takes five times as long
+
+
+def restore_probabilities(probabilities: Tensor, image: MetaTensor) -> Tensor:
+    """Undo on probabilities what the preprocessing has done to the geometry of an image.
+
+    Flips, permutations, crops and pads are undone exactly, resampling by linear interpolation. What lay outside the
+    crop is background with probability 1.
+
+    Args:
+        probabilities: (K, *S), background first.
+        image: (M, *S), with the operations that MONAI has recorded on it.
+
+    Returns:
+        (K, *S_scan) in float32, a plain tensor on the device of ``probabilities``.
+
+    Raises:
+        ValueError: an image without a record, with another size, or changed by an operation that cannot be undone.
+    """
+    if not isinstance(image, MetaTensor):
+        raise ValueError(f"expected the image as a MetaTensor with its applied operations, got {type(image).__name__}")
+    if probabilities.shape[1:] != image.shape[1:]:
+        raise ValueError(
+            f"probabilities {tuple(probabilities.shape[1:])} and image {tuple(image.shape[1:])} must have one size"
+        )
+    values = convert_to_tensor(probabilities.detach(), dtype=torch.float32, track_meta=False)
+    inside = torch.ones_like(values[:1])
+    restored = MetaTensor(
+        torch.cat([values, inside]), affine=image.affine, applied_operations=_detached(image.applied_operations)
+    )
+    while restored.applied_operations:
+        name = restored.applied_operations[-1][TraceKeys.CLASS_NAME]
+        if name not in _INVERTERS:
+            raise ValueError(f"cannot undo {name} on a prediction; accepted: {', '.join(_INVERTERS)}")
+        restored = _INVERTERS[name].inverse(restored)
+    values, inside = restored.as_tensor().split([len(probabilities), 1])
+    values[0] += 1 - inside[0]
+    return values
+
+
+def _detached(operations: list[dict]) -> list[dict]:
+    """Recorded operations that any instance of their class may undo, not only the one that did them."""
+    operations = deepcopy(operations)
+    for operation in operations:
+        for record in (operation, operation[TraceKeys.EXTRA_INFO].get("pad_info", {})):
+            record[TraceKeys.ID] = TraceKeys.NONE
+    return operations
+
+
+def write_label_map(
+    path: Path | str, class_map: Tensor | np.ndarray, reference_file: Path | str, spec: DatasetSpec
+) -> None:
+    """Write class indices (*S) as the codes of the data set, in the exact geometry of ``reference_file`` (NIfTI).
+
+    Raises:
+        ValueError: a class map of another shape than the file's, or with an index that is no class.
+    """
+    _write(path, to_file_codes(np.asarray(class_map), spec), reference_file)
+
+
+def write_probabilities(path: Path | str, probabilities: Tensor | np.ndarray, reference_file: Path | str) -> None:
+    """Write probabilities (K, *S) as a 4D file of float32 (*S, K), in the exact geometry of ``reference_file`` (NIfTI).
+
+    Raises:
+        ValueError: probabilities of another shape than the file's.
+    """
+    _write(path, np.moveaxis(np.asarray(probabilities, dtype=np.float32), 0, -1), reference_file)
+
+
+def _write(path: Path | str, array: np.ndarray, reference_file: Path | str) -> None:
+    reference: Any = nib.load(reference_file)
+    shape = reference.shape[:3]
+    if array.shape[:3] != shape:
+        raise ValueError(f"{path}: expected the shape of {reference_file}, {shape}, got {array.shape[:3]}")
+    header = reference.header_class()
+    for field in _GEOMETRY_FIELDS:
+        header[field] = reference.header[field]
+    header.set_data_dtype(array.dtype)
+    write_atomically(path, partial(nib.save, type(reference)(array, None, header)))
