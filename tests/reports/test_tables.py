@@ -1,0 +1,56 @@
+"""The table of all subsets."""
+
+from __future__ import annotations
+
+import pytest
+
+from passion_components.metrics import ScoreBook
+from passion_components.reports import subset_table_markdown
+
+TABLE = """\
+toy, 2 cases; ● given, ○ withheld. n: cases that have the subset; Avg.: mean over subsets, its n their sum. \
+Empty masks by policy `brats`: both empty Dice 100 %, HD95 0 mm; one empty Dice 0 %, HD95 373.13 mm.
+
+| t1 | ● | ○ | ● | Avg. |
+|:---|---:|---:|---:|---:|
+| t2 | ○ | ● | ● |  |
+| **Dice, %** |  |  |  |  |
+| WT | 30.00 | – | 90.00 | 60.00 |
+| ET | 12.35 | – | 50.00 | 31.17 |
+| **HD95, mm** |  |  |  |  |
+| WT | 20.00 | – | 1.00 | 10.50 |
+| ET | 4.00 | – | 2.00 | 3.00 |
+| n | 2 | 0 | 1 | 3 |
+"""
+
+
+@pytest.fixture
+def summary() -> dict:
+    book = ScoreBook(dataset="toy", modalities=("t1", "t2"))
+    et = {"dice": 0.12345, "hd95": 4.0}
+    book.add("a", ("t1",), {"WT": {"dice": 0.2, "hd95": 10.0}, "ET": et})
+    book.add("b", ("t1",), {"WT": {"dice": 0.4, "hd95": 30.0}, "ET": et})
+    book.add("a", ("t1", "t2"), {"WT": {"dice": 0.9, "hd95": 1.0}, "ET": {"dice": 0.5, "hd95": 2.0}})
+    return book.summary()
+
+
+class TestSubsetTable:
+    def test_text_is_that_of_the_papers_layout(self, summary):
+        assert subset_table_markdown(summary, ("t1", "t2")) == TABLE
+
+    def test_order_of_modalities_is_the_callers(self, summary):
+        lines = subset_table_markdown(summary, ("t2", "t1")).splitlines()
+        assert lines[2] == "| t2 | ● | ○ | ● | Avg. |"
+        assert "| WT | – | 30.00 | 90.00 | 60.00 |" in lines
+
+    def test_every_row_has_a_column_per_subset_and_two_more(self):
+        names = ("flair", "t1ce", "t1", "t2")
+        book = ScoreBook(dataset="toy", modalities=names, policy="published")
+        book.add("a", names, {"WT": {"dice": 0.5}})
+        caption, _, *rows = subset_table_markdown(book.summary(), names).splitlines()
+        assert {row.count("|") - 1 for row in rows} == {2**4 - 1 + 2}
+        assert "policy `published`" in caption and "HD95, mm" not in "".join(rows)
+
+    def test_foreign_modalities_are_refused(self, summary):
+        with pytest.raises(ValueError, match="expected the modalities t1, t2, got t1, pd"):
+            subset_table_markdown(summary, ("t1", "pd"))
