@@ -1,0 +1,133 @@
+"""Checks at the head of a bundle's run lists, in words for whoever typed the command.
+
+Only here and in :mod:`passion_components.engines.runs` errors become ``SystemExit``, which MONAI does not wrap.
+"""
+
+from __future__ import annotations
+
+import ast
+import difflib
+import json
+import re
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from passion_components.data.datalists import check_files_exist, load_datalist
+from passion_components.data.discovery import find_scan_cases
+from passion_components.datasets import DatasetSpec
+from passion_components.handlers.checkpoint import STATE_FILE
+
+_RUN_ARGUMENTS = ("run_id", "init_id", "final_id", "meta_file", "config_file", "logging_file", "tracking", "args_file")
+
+
+def check_arguments(*, objectives: Sequence[str] = (), presence_sampling: Sequence[str] = ()) -> None:
+    """Refuse command lines that MONAI would accept in silence.
+
+    Args:
+        objectives: names that the objective overlays in use have added; at most one may.
+        presence_sampling: likewise for the overlays that change how presence is sampled.
+
+    Raises:
+        SystemExit: an unknown top-level override, with the nearest known name; two overlays that contradict each other.
+    """
+    for kind, names in (("objective", objectives), ("sampling of presence", presence_sampling)):
+        if len(names) > 1:
+            raise SystemExit(f"error: the overlays {' and '.join(names)} each choose the {kind}; give one of them")
+    given, files = _command_line(sys.argv)
+    known = {key.split("#")[0].split("::")[0].lstrip("+") for file in files for key in _config_keys(file)}
+    if not known:
+        return
+    for name in given:
+        if name not in known and name not in _RUN_ARGUMENTS:
+            nearest = difflib.get_close_matches(name, sorted(known), n=1, cutoff=0)[0]
+            raise SystemExit(f"error: unknown argument --{name}; did you mean --{nearest}?")
+
+
+def check_training(
+    *,
+    datalist: Path | str,
+    modalities: Sequence[str],
+    output_dir: Path | str,
+    resume: bool,
+    epochs: int,
+    lr_horizon: int | None,
+) -> None:
+    """Refuse a training that cannot start: cases, output folder, epochs.
+
+    Raises:
+        SystemExit: in one line.
+    """
+    check_cases(datalist=datalist, part="training", modalities=modalities)
+    check_cases(datalist=datalist, part="validation", modalities=modalities, may_be_empty=True)
+    found = [name for name in (STATE_FILE, "model.pt", "model_last.pt") if (Path(output_dir) / name).exists()]
+    if found and not resume:
+        raise SystemExit(
+            f"error: {output_dir} already holds {', '.join(found)}; go on with --resume True, or name another "
+            f"--output_dir"
+        )
+    if epochs < 1 or (lr_horizon is not None and epochs > lr_horizon):
+        raise SystemExit(f"error: --epochs {epochs}: accepted are 1 to --lr_horizon ({lr_horizon or 'any number'})")
+
+
+def check_cases(*, datalist: Path | str, part: str, modalities: Sequence[str], may_be_empty: bool = False) -> None:
+    """Refuse a datalist that cannot be read, a part without cases, a listed file that is not there.
+
+    Raises:
+        SystemExit: in one line.
+    """
+    try:
+        cases = load_datalist(datalist, part, modalities)
+        check_files_exist(cases)
+    except (FileNotFoundError, ValueError) as error:
+        raise SystemExit(f"error: {error}") from error
+    if not cases and not may_be_empty:
+        raise SystemExit(f"error: {datalist}: the part {part!r} has no cases; split the data again with --split")
+    for case in cases:
+        if "label" not in case:
+            raise SystemExit(f"error: {datalist}: {case['case']} has no label; {part} needs one for every case")
+
+
+def check_scans(*, dataset_dir: Path | str, spec: DatasetSpec) -> None:
+    """Refuse a folder of scans that does not exist or holds nothing.
+
+    Raises:
+        SystemExit: in one line.
+    """
+    try:
+        find_scan_cases(dataset_dir, spec)
+    except (FileNotFoundError, ValueError) as error:
+        raise SystemExit(f"error: {error}") from error
+
+
+def _command_line(argv: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Top-level names that ``monai.bundle run`` was given, and its config files."""
+    names, files = [], []
+    for position, word in enumerate(argv):
+        match = re.match(r"--?([A-Za-z_][\w-]*)", word)
+        if not match:
+            continue
+        name = match[1].replace("-", "_")
+        names.append(name)
+        if name == "config_file":
+            value = word.partition("=")[2] or (argv[position + 1] if position + 1 < len(argv) else "")
+            files = _file_list(value)
+    return names, files
+
+
+def _file_list(text: str) -> list[str]:
+    """The files that a ``--config_file`` value names: one path or a Python list of them."""
+    if not text.startswith(("[", "(")):
+        return [text]
+    try:
+        value = ast.literal_eval(text)
+    except (ValueError, SyntaxError):
+        return []
+    return [str(item) for item in value]
+
+
+def _config_keys(file: str) -> list[str]:
+    try:
+        return list(json.loads(Path(file).read_text(encoding="utf-8")))
+    except (OSError, ValueError):
+        return []

@@ -1,0 +1,80 @@
+"""Evaluation engine: a case's predictions from one subset of its modalities or from all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import Any
+
+import ignite.distributed as idist
+import torch
+from monai.engines import SupervisedEvaluator
+from monai.inferers import Inferer
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
+
+from passion_components.engines.precision import AutocastInferer
+from passion_components.modalities import subset_table
+
+
+class SubsetEvaluator(SupervisedEvaluator):
+    """MONAI's supervised evaluator for batches of one case, predicted from subsets of what the case has.
+
+    ``engine.state.output["pred"]`` is (1, n, K, *S): probabilities from n subsets, whose presence (1, n, M) is
+    ``engine.state.batch["subsets"]``. Under distributed training only rank 0 evaluates.
+
+    Args:
+        device: where the network runs.
+        val_data_loader: gives batches of one case with ``image`` (1, M, *S) and ``presence`` (1, M).
+        network: a Backbone.
+        inferer: called with (image, network, presence=, subsets=), as ModalityAwareInferer is.
+        modalities: names of the data set's modalities.
+        all_subsets: predict from every subset that the case has; False: from all it has, together.
+        amp: bfloat16 autocast for the network.
+        kwargs: further arguments of ``monai.engines.SupervisedEvaluator``.
+    """
+
+    def __init__(
+        self,
+        *,
+        device: torch.device,
+        val_data_loader: DataLoader,
+        network: nn.Module,
+        inferer: Inferer,
+        modalities: Sequence[str],
+        all_subsets: bool,
+        amp: bool = False,
+        **kwargs: Any,
+    ) -> None:
+        table = subset_table(modalities) if all_subsets else None
+        super().__init__(
+            device=device,
+            val_data_loader=val_data_loader,
+            network=network,
+            inferer=AutocastInferer(inferer, device=device, enabled=amp),
+            prepare_batch=partial(prepare_subsets, table=table),
+            **kwargs,
+        )
+
+    def run(self, global_epoch: int = 1) -> None:  # type: ignore[override]
+        """Evaluate all cases; ``global_epoch`` is the epoch of the training that asks for it."""
+        if idist.get_rank() == 0:
+            super().run(global_epoch)
+
+    def run_case(self, batch: Mapping[str, Any]) -> None:
+        """Evaluate one collated case, whatever the data loader holds."""
+        self.data_loader, self.state.epoch_length = [batch], 1
+        self.run()
+
+
+def prepare_subsets(
+    batch: dict[str, Any], device: torch.device, non_blocking: bool = False, *, table: Tensor | None, **_: Any
+) -> tuple[Tensor, Tensor | None, tuple, dict[str, Tensor]]:
+    """Image on the device, and the subsets that this case has: rows of ``table`` (2^M - 1, M), or its own presence."""
+    presence = batch["presence"]
+    if len(presence) != 1:
+        raise ValueError(f"subsets are evaluated case by case, expected a batch of 1, got {len(presence)}")
+    subsets = presence if table is None else table[~(table & ~presence).any(1)]
+    batch["subsets"] = subsets[None]
+    image = batch["image"].to(device, non_blocking=non_blocking)
+    return image, batch.get("reference"), (), {"presence": presence, "subsets": subsets}

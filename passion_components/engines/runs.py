@@ -1,0 +1,133 @@
+"""Training, evaluation and inference as a bundle runs them: a clear line instead of a traceback."""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from monai.data import list_data_collate
+from monai.engines import SupervisedTrainer
+from torch import nn
+
+from passion_components.data.dataset import CaseDataset
+from passion_components.data.discovery import ScanFolder
+from passion_components.data.errors import CaseError
+from passion_components.engines.evaluator import SubsetEvaluator
+from passion_components.engines.weights import WeightsError, load_weights
+from passion_components.files import write_text_atomically
+from passion_components.handlers.checkpoint import ResumeError
+
+logger = logging.getLogger(__name__)
+
+
+def train(*, trainer: SupervisedTrainer, datasets: Sequence[CaseDataset]) -> None:
+    """Fill the caches of ``datasets`` and train.
+
+    Raises:
+        SystemExit: a case that cannot be read, a checkpoint that belongs to another run.
+    """
+
+    def run() -> None:
+        for dataset in datasets:
+            dataset.fill_cache()
+        trainer.run()
+
+    _in_words(run)
+
+
+def evaluate(
+    *, evaluator: SubsetEvaluator, network: nn.Module, ckpt: str, output_dir: Path | str, bundle_root: Path | str
+) -> None:
+    """Score all cases of the evaluator's loader with the weights that :func:`load_weights` finds.
+
+    Raises:
+        SystemExit: weights that do not fit or are not there, a case that cannot be read.
+    """
+
+    def run() -> None:
+        evaluator.state.weights = load_weights(network, ckpt=ckpt, output_dir=output_dir, bundle_root=bundle_root)
+        evaluator.run()
+
+    _in_words(run)
+
+
+def infer(
+    *,
+    evaluator: SubsetEvaluator,
+    dataset: CaseDataset,
+    scans: ScanFolder,
+    network: nn.Module,
+    ckpt: str,
+    output_dir: Path | str,
+    bundle_root: Path | str,
+) -> None:
+    """Segment the cases of ``dataset`` one after the other; what fails is listed and does not stop the rest.
+
+    Args:
+        evaluator: its handlers write the predictions.
+        dataset: the cases of ``scans``.
+        scans: what was found, with notes and with cases that were refused before they were read.
+        network: gets the weights that :func:`load_weights` finds.
+        ckpt: weights to use, or "".
+        output_dir: where ``failures.json`` goes, if there is any failure.
+        bundle_root: the bundle, for its own weights.
+
+    Raises:
+        SystemExit: weights that do not fit or are not there; at the end, if a case failed.
+    """
+
+    def load() -> None:
+        evaluator.state.weights = load_weights(network, ckpt=ckpt, output_dir=output_dir, bundle_root=bundle_root)
+
+    _in_words(load)
+    for note in scans.notes:
+        logger.info(note)
+    failed = list(scans.failures)
+    for _, message in failed:
+        logger.error("error: %s", message)
+    for index, case in enumerate(dataset.cases):
+        try:
+            evaluator.run_case(list_data_collate([dataset[index]]))
+        except Exception as error:
+            message = error_line(error) or f"{case['case']}: {type(error).__name__}: {' '.join(str(error).split())}"
+            logger.error("error: %s", message)
+            failed.append((case["case"], message))
+    _report(failed, len(dataset) + len(scans.failures), Path(output_dir) / "failures.json")
+
+
+def _report(failed: Sequence[tuple[str, str]], total: int, path: Path) -> None:
+    """Say how many cases are done; list the failures in ``path`` and exit 1 where there are any."""
+    done = f"{total - len(failed)} of {total} cases done"
+    if not failed:
+        path.unlink(missing_ok=True)
+        logger.info(done)
+        return
+    text = json.dumps([{"case": case, "reason": reason} for case, reason in failed], indent=2)
+    write_text_atomically(path, text + "\n")
+    raise SystemExit(f"error: {done}, {len(failed)} failed (listed in {path})")
+
+
+def error_line(error: BaseException) -> str | None:
+    """The message meant for users inside an exception, through MONAI's wrappers and loader processes."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, CaseError | ResumeError | WeightsError):
+            return str(cause)
+        match = re.search(r"\bCaseError: (.*)", str(cause), re.DOTALL)
+        if match:
+            return match[1].split("\n\n")[0].strip()
+        cause = cause.__cause__
+    return None
+
+
+def _in_words(run: Callable[[], None]) -> None:
+    try:
+        run()
+    except Exception as error:
+        message = error_line(error)
+        if message is None:
+            raise
+        raise SystemExit(f"error: {message}") from error

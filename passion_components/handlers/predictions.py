@@ -1,0 +1,67 @@
+"""Segmentations of new scans into files."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from ignite.engine import Engine, Events
+from torch import Tensor
+
+from passion_components.datasets import DatasetSpec
+from passion_components.modalities import present_names, subset_name
+from passion_components.transforms.restore import write_label_map, write_probabilities
+
+logger = logging.getLogger(__name__)
+
+
+class PredictionWriter:
+    """Write ``output_dir/<case>/<case>_seg.nii.gz`` for every case, and say in a line what is in it.
+
+    The file has the scan's own geometry and the codes of the data set. Where the postprocessing has kept
+    probabilities, they go beside it as ``<case>_probabilities.nii.gz``, one volume a class.
+
+    Args:
+        spec: data set that the network was made for.
+        output_dir: where to write.
+    """
+
+    def __init__(self, *, spec: DatasetSpec, output_dir: Path | str) -> None:
+        self.spec = spec
+        self.output_dir = Path(output_dir)
+
+    def attach(self, engine: Engine) -> None:
+        """Listen to a :class:`~passion_components.engines.evaluator.SubsetEvaluator` of whole cases."""
+        engine.add_event_handler(Events.ITERATION_COMPLETED, self)
+
+    def __call__(self, engine: Engine) -> None:
+        for item, output in zip(engine.state.batch, engine.state.output, strict=True):
+            self.write(item, output, engine.state.weights)
+
+    def write(self, item: dict[str, Any], output: dict[str, Any], weights: Any) -> None:
+        """Write one case: ``output["pred"]`` (1, *S_scan) holds class indices, ``item["image"]`` names the scan."""
+        case, image = item["case"], item["image"]
+        scan = image.meta["filename_or_obj"]
+        class_map = output["pred"][0]
+        path = self.output_dir / case / f"{case}_seg.nii.gz"
+        write_label_map(path, class_map, scan, self.spec)
+        if "pred_probabilities" in output:
+            write_probabilities(path.with_name(f"{case}_probabilities.nii.gz"), output["pred_probabilities"][0], scan)
+        present = present_names(item["presence"], self.spec.modalities)
+        logger.info(
+            "%s: from %s: %s; weights %s, trained on %s; %s",
+            case,
+            subset_name(present, self.spec.modalities),
+            ", ".join(self._volumes(class_map, image.meta["original_affine"])),
+            weights.sha256[:12],
+            weights.trained_on,
+            path,
+        )
+
+    def _volumes(self, class_map: Tensor, affine: Tensor) -> list[str]:
+        """Millilitres of every region of a class map (*S)."""
+        voxel = abs(np.linalg.det(np.asarray(affine, dtype=float)[:3, :3])) / 1000
+        counts = np.bincount(np.asarray(class_map).ravel(), minlength=len(self.spec.classes))
+        return [f"{name} {counts[list(classes)].sum() * voxel:.1f} ml" for name, classes in self.spec.regions.items()]

@@ -1,0 +1,115 @@
+"""Write the JSON configs of every bundle from the layered YAML templates; ``--check`` only compares.
+
+Layers are merged by MONAI's own rules, so a template may use nested keys (``train#handlers``) and ``+key``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import sys
+import warnings
+from pathlib import Path
+from typing import Any
+
+from monai.bundle import ConfigParser
+
+from passion_components import __version__
+
+ROOT = Path(__file__).resolve().parents[1]
+TEMPLATES = ROOT / "scripts" / "templates"
+DATASETS = ("brats2020",)
+BACKBONES = ("rfnet",)
+
+
+def merged(*layers: Path) -> dict[str, Any]:
+    """The layers as one config; a merge that MONAI only warns about is an error here."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        config = ConfigParser.load_config_files([str(layer) for layer in layers])
+    for path, value in _leaves(config):
+        if any(part.startswith("+") for part in path) or (
+            isinstance(value, str) and re.match(r"%.*\.(json|yaml)", value)
+        ):
+            raise ValueError(f"{'#'.join(path)} is left unmerged in {', '.join(layer.name for layer in layers)}")
+    return config
+
+
+def _leaves(value: Any, path: tuple[str, ...] = ()) -> list[tuple[tuple[str, ...], Any]]:
+    if isinstance(value, dict):
+        return [leaf for key, item in value.items() for leaf in _leaves(item, (*path, str(key)))]
+    if isinstance(value, list):
+        return [leaf for index, item in enumerate(value) for leaf in _leaves(item, (*path, str(index)))]
+    return [(path, value)]
+
+
+def as_json(config: dict[str, Any]) -> str:
+    """The text of a JSON config."""
+    return json.dumps(config, indent=4, ensure_ascii=False) + "\n"
+
+
+def overlay_text(path: Path) -> str:
+    """An overlay keeps its nested and ``+`` keys: MONAI merges it when it runs."""
+    return as_json(ConfigParser.load_config_file(str(path)))
+
+
+def bundle_files(dataset: str, backbone: str) -> dict[str, str]:
+    """Path inside the bundle -> text, for everything that is generated."""
+    base = [TEMPLATES / "common.yaml", TEMPLATES / f"dataset_{dataset}.yaml", TEMPLATES / f"backbone_{backbone}.yaml"]
+    files = {
+        f"configs/{kind}.json": as_json(merged(*base, TEMPLATES / f"{kind}.yaml")) for kind in ("train", "inference")
+    }
+    files["configs/evaluate.json"] = overlay_text(TEMPLATES / "evaluate.yaml")
+    for overlay in sorted((TEMPLATES / "overlays").glob("*.yaml")):
+        files[f"configs/{overlay.stem}.json"] = overlay_text(overlay)
+    metadata = merged(
+        TEMPLATES / "metadata.yaml", TEMPLATES / f"metadata_{dataset}.yaml", TEMPLATES / f"metadata_{backbone}.yaml"
+    )
+    metadata["version"] = __version__
+    files["configs/metadata.json"] = as_json(metadata)
+    files["configs/logging.conf"] = (TEMPLATES / "logging.conf").read_text(encoding="utf-8")
+    files["LICENSE"] = (ROOT / "LICENSE").read_text(encoding="utf-8")
+    files["docs/README.md"] = model_card(dataset, backbone, metadata)
+    files["docs/data_license.txt"] = (TEMPLATES / f"data_license_{dataset}.txt").read_text(encoding="utf-8")
+    return files
+
+
+def model_card(dataset: str, backbone: str, metadata: dict[str, Any]) -> str:
+    """The bundle's README from its template, with names filled in."""
+    text = (TEMPLATES / "model_card.md").read_text(encoding="utf-8")
+    parts = {
+        "name": f"{dataset}_{backbone}",
+        "title": metadata["name"],
+        "description": metadata["description"],
+        "data": (TEMPLATES / f"model_card_{dataset}.md").read_text(encoding="utf-8").strip(),
+        "network": (TEMPLATES / f"model_card_{backbone}.md").read_text(encoding="utf-8").strip(),
+    }
+    for key, value in parts.items():
+        text = text.replace("{" + key + "}", value)
+    return text
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--check", action="store_true", help="write nothing; exit 1 where a file differs")
+    check = parser.parse_args().check
+    stale = []
+    for dataset in DATASETS:
+        for backbone in BACKBONES:
+            bundle = ROOT / "bundles" / f"{dataset}_{backbone}"
+            for name, text in bundle_files(dataset, backbone).items():
+                path = bundle / name
+                if path.exists() and path.read_text(encoding="utf-8") == text:
+                    continue
+                stale.append(str(path.relative_to(ROOT)))
+                if not check:
+                    path.parent.mkdir(parents=True, exist_ok=True)
+                    path.write_text(text, encoding="utf-8")
+            (bundle / "models").mkdir(parents=True, exist_ok=True)
+    print("\n".join(f"{'stale' if check else 'written'}: {name}" for name in stale) or "all bundles are up to date")
+    return 1 if check and stale else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
