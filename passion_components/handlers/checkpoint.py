@@ -98,6 +98,8 @@ class TrainingCheckpointHandler:
             return
         weights = {name: value.detach().cpu() for name, value in self.network.state_dict().items()}
         score = self._validated(engine)
+        if score is not None:
+            logger.info("epoch %d: mean Dice %.4f on validation cases, all subsets", engine.state.epoch, score)
         about = {"trained_on": self.run, "epoch": engine.state.epoch}
         self._save_weights("model_last", weights, about | {"mean_dice_validation": score})
         if score is not None and (self.best is None or score > self.best):
