@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,19 +12,15 @@ from ignite.engine import Engine, Events
 
 from passion_components.data.errors import CaseError
 from passion_components.datasets import DatasetSpec
-from passion_components.files import write_text_atomically
 from passion_components.metrics.scores import METRICS, ScoreBook, score_predictions
 from passion_components.modalities import present_names
-from passion_components.reports.tables import subset_table_markdown
-
-logger = logging.getLogger(__name__)
 
 
 class SubsetScoresHandler:
     """Score label maps in the scan's own grid and spacing; put means into ``engine.state.metrics``.
 
     ``mean_dice`` (and ``mean_hd95``) is the mean over cases, subsets and regions. With ``output_dir`` the record is
-    written there at the end: ``metrics.csv``, ``summary.json`` and ``table.md``.
+    written there at the end: ``metrics.csv`` and ``summary.json``.
 
     Args:
         spec: data set, for regions and names.
@@ -79,9 +74,6 @@ class SubsetScoresHandler:
         run = {"weights": dataclasses.asdict(engine.state.weights)}
         self.book.write_csv(self.output_dir / "metrics.csv")
         self.book.write_json(self.output_dir / "summary.json", run)
-        table = subset_table_markdown(self.book.summary(run), self.spec.modalities)
-        write_text_atomically(self.output_dir / "table.md", table)
-        logger.info("%s\n\nwritten: metrics.csv, summary.json and table.md in %s", table, self.output_dir)
 
     def _new_book(self) -> ScoreBook:
         return ScoreBook(dataset=self.spec.name, modalities=self.spec.modalities)

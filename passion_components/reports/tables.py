@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import json
+import logging
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
+from passion_components.files import write_text_atomically
 from passion_components.metrics.empties import empty_policy
 from passion_components.modalities import all_subsets
+
+logger = logging.getLogger(__name__)
 
 PRESENT, ABSENT, NO_CASE = "●", "○", "–"
 HEADINGS = {"dice": ("Dice, %", 100.0), "hd95": ("HD95, mm", 1.0)}
@@ -42,6 +48,15 @@ def subset_table_markdown(summary: Mapping[str, Any], modalities: Sequence[str])
             rows.append(_line([region] + [_number(entry[metric][region], factor) for entry in entries]))
     rows.append(_line(["n"] + [str(entry["n"]) for entry in entries]))
     return "\n".join([_caption(summary), "", *rows, ""])
+
+
+def write_subset_table(*, output_dir: Path | str) -> None:
+    """Write ``table.md`` beside the ``summary.json`` of an evaluation, and log it."""
+    folder = Path(output_dir)
+    summary = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
+    table = subset_table_markdown(summary, summary["modalities"])
+    write_text_atomically(folder / "table.md", table)
+    logger.info("written to %s: metrics.csv, summary.json, table.md\n\n%s", folder, table)
 
 
 def _caption(summary: Mapping[str, Any]) -> str:
