@@ -1,0 +1,132 @@
+"""Tiny phantoms and tiny runs of a bundle, in this process."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from monai.bundle import ConfigWorkflow
+
+from passion_components.data.missing_rates import simulate_missing
+from passion_components.data.phantoms.brain import write_brain_phantoms
+from passion_components.datasets import BRATS2020
+
+BUNDLE = Path(__file__).resolve().parents[2] / "bundles" / "brats2020_rfnet"
+SIZES = {"roi_size": [16, 16, 16], "network_width": 4}
+TRAINING = {"epochs": 2, "num_workers": 0, "learning_rate": 0.003, "val_interval": 1, "cache": True}
+
+
+@pytest.fixture(scope="session")
+def phantoms(tmp_path_factory) -> Path:
+    """Seven cases: four to train, one to validate, two to test; missing.json lacks modalities in training."""
+    folder = tmp_path_factory.mktemp("phantoms") / "cases"
+    split = {"training": 4 / 7, "validation": 1 / 7, "test": 2 / 7}
+    complete = write_brain_phantoms(folder, cases=7, size=(16, 20, 18), seed=0, split=split)
+    rates = {"flair": 0.5, "t1ce": 0.25, "t1": 0.0, "t2": 0.5}
+    simulate_missing(complete, folder / "missing.json", rates, BRATS2020.modalities, seed=0)
+    return folder
+
+
+@pytest.fixture
+def own_phantoms(phantoms, tmp_path) -> Path:
+    """A copy of the phantoms that a test may damage."""
+    return Path(shutil.copytree(phantoms, tmp_path / "own_phantoms"))
+
+
+@pytest.fixture
+def workflow(phantoms, tmp_path) -> Callable[..., ConfigWorkflow]:
+    """Make a workflow of the bundle: ``workflow("training", "train", "baseline", epochs=1)``."""
+
+    def make(run_id: str, *configs: str, **overrides: Any) -> ConfigWorkflow:
+        settings: dict[str, Any] = {"bundle_root": str(tmp_path), "dataset_dir": str(phantoms), **SIZES}
+        if run_id != "inference":
+            settings |= {"datalist": str(phantoms / "missing.json"), **TRAINING}
+        return ConfigWorkflow(
+            config_file=[str(BUNDLE / "configs" / f"{name}.json") for name in configs],
+            meta_file=str(BUNDLE / "configs" / "metadata.json"),
+            logging_file=False,
+            run_id=run_id,
+            **(settings | {name: str(value) if isinstance(value, Path) else value for name, value in overrides.items()}),
+        )
+
+    return make
+
+
+@pytest.fixture
+def run(workflow) -> Callable[..., ConfigWorkflow]:
+    """Make a workflow and run it."""
+
+    def make_and_run(run_id: str, *configs: str, **overrides: Any) -> ConfigWorkflow:
+        made = workflow(run_id, *configs, **overrides)
+        made.initialize()
+        made.run()
+        return made
+
+    return make_and_run
+
+
+@pytest.fixture
+def random_weights(workflow, tmp_path) -> Path:
+    """Weights that were never trained, whose predictions hold several classes."""
+    inference = workflow("inference", "inference")
+    inference.initialize()
+    path = tmp_path / "random.pt"
+    torch.manual_seed(1)
+    state = inference.parser.get_parsed_content("network_def").state_dict()
+    torch.save({name: torch.randn_like(value) * value.std().nan_to_num(1.0) for name, value in state.items()}, path)
+    return path
+
+
+@pytest.fixture
+def command(phantoms, tmp_path) -> Callable[..., list[str]]:
+    """The command line of a run, as a user would type it in the bundle's folder."""
+
+    def make(run_id: str, *configs: str, **overrides: Any) -> list[str]:
+        settings = {"dataset_dir": phantoms, **SIZES, **overrides}
+        if run_id != "inference":
+            settings = {"datalist": phantoms / "missing.json", **TRAINING} | settings
+        files = str([f"configs/{name}.json" for name in configs])
+        options = [str(word) for name, value in settings.items() for word in (f"--{name}", value)]
+        return [sys.executable, "-m", "monai.bundle", "run", run_id, "--config_file", files, *options]
+
+    return make
+
+
+@pytest.fixture
+def bundle() -> Path:
+    """Folder of the bundle."""
+    return BUNDLE
+
+
+@pytest.fixture
+def last_weights() -> Callable[[Path], dict[str, torch.Tensor]]:
+    """Final weights of the run that wrote a folder."""
+    return lambda folder: torch.load(folder / "model_last.pt", weights_only=True)
+
+
+@pytest.fixture
+def equal() -> Callable[..., bool]:
+    """Whether two state dicts are the same bit for bit."""
+
+    def compare(first: dict[str, torch.Tensor], second: dict[str, torch.Tensor]) -> bool:
+        return first.keys() == second.keys() and all(torch.equal(first[name], second[name]) for name in first)
+
+    return compare
+
+
+@pytest.fixture
+def edit_datalist() -> Callable[[Path, Callable[[dict], None]], None]:
+    """Change a datalist in place."""
+
+    def edit(path: Path, change: Callable[[dict], None]) -> None:
+        content = json.loads(path.read_text())
+        change(content)
+        path.write_text(json.dumps(content))
+
+    return edit
