@@ -52,7 +52,9 @@ def workflow(phantoms, tmp_path) -> Callable[..., ConfigWorkflow]:
             meta_file=str(BUNDLE / "configs" / "metadata.json"),
             logging_file=False,
             run_id=run_id,
-            **(settings | {name: str(value) if isinstance(value, Path) else value for name, value in overrides.items()}),
+            **(
+                settings | {name: str(value) if isinstance(value, Path) else value for name, value in overrides.items()}
+            ),
         )
 
     return make
