@@ -94,6 +94,31 @@ class TestPost:
             Post(spatial_dims=3, in_channels=1, out_channels=1, kernel_size=5)
 
 
+class TestConstantMaps:
+    """What a slice with nothing in it looks like."""
+
+    @pytest.fixture
+    def deep(self) -> torch.nn.Sequential:
+        torch.manual_seed(0)
+        blocks = [Post(spatial_dims=2, in_channels=1 if i == 0 else 4, out_channels=4) for i in range(20)]
+        return torch.nn.Sequential(*blocks)
+
+    def test_have_no_gradient_however_deep_the_network(self, deep):
+        x = torch.full((1, 1, 16, 16), -1.4988, requires_grad=True)
+        (deep(x) * torch.randn(1, 4, 16, 16)).sum().backward()
+        assert all((parameter.grad == 0).all() for parameter in deep.parameters())
+        assert (x.grad == 0).all()
+
+    def test_add_nothing_to_the_gradient_of_a_batch(self, deep):
+        x = torch.randn(1, 1, 16, 16)
+        deep(x).square().sum().backward()
+        alone = [block.conv.weight.grad.clone() for block in deep]
+        deep.zero_grad()
+        deep(torch.cat([x, torch.full_like(x, 3.7)])).square().sum().backward()
+        for block, expected in zip(deep, alone, strict=True):
+            torch.testing.assert_close(block.conv.weight.grad, expected, rtol=1e-3, atol=1e-4)
+
+
 class TestPointwise:
     def test_equals_the_convolution_of_the_concatenation(self):
         conv = convolution(2, 5, 3).double()
