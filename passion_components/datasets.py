@@ -17,7 +17,8 @@ class DatasetSpec:
             is written for it.
         regions: region that is scored -> class indices that it consists of.
         spatial_dims: 3, or 2 where slices of volumes are the samples.
-        spacing: millimetres per voxel that images are brought to, one number per spatial dimension.
+        spacing: millimetres per voxel that images are brought to, one number per spatial dimension; slices stay
+            where they are.
         crop: voxels of a training crop and of an inference window, one number per spatial dimension.
         orientation: axis codes of the arrays that networks see (nibabel's: the direction an axis points to).
         foreground: name of the rule that tells a sequence's foreground (``transforms.foreground``).
@@ -63,7 +64,20 @@ MYOPS2020 = DatasetSpec(
     crop=(256, 256),
 )
 
-DATASETS: Mapping[str, DatasetSpec] = {spec.name: spec for spec in (BRATS2020, MYOPS2020)}
+TCGA_LGG = DatasetSpec(
+    name="tcga_lgg",
+    modalities=("t1", "flair", "t1ce"),
+    classes=("background", "lesion"),
+    label_codes={0: 0, 1: 1},
+    regions={"lesion": (1,)},
+    spatial_dims=2,
+    spacing=(1.8, 1.8),
+    crop=(128, 128),
+    foreground="above_background",
+    class_weights=(0.5, 1.5),  # those of Eq. 1 vanish on the two thirds of the slices that hold no lesion
+)
+
+DATASETS: Mapping[str, DatasetSpec] = {spec.name: spec for spec in (BRATS2020, MYOPS2020, TCGA_LGG)}
 
 
 def dataset_spec(name: str) -> DatasetSpec:

@@ -19,7 +19,7 @@ from passion_components import __version__
 
 ROOT = Path(__file__).resolve().parents[1]
 TEMPLATES = ROOT / "scripts" / "templates"
-DATASETS = ("brats2020",)
+DATASETS = ("brats2020", "tcga_lgg")
 BACKBONES = ("rfnet",)
 
 
@@ -49,20 +49,23 @@ def as_json(config: dict[str, Any]) -> str:
     return json.dumps(config, indent=4, ensure_ascii=False) + "\n"
 
 
-def overlay_text(path: Path) -> str:
-    """An overlay keeps its nested and ``+`` keys: MONAI merges it when it runs."""
-    return as_json(ConfigParser.load_config_file(str(path)))
+def overlay_text(path: Path, dataset: str) -> str:
+    """An overlay keeps its nested and ``+`` keys, MONAI merges it when it runs; with what the data set adds to it."""
+    added = TEMPLATES / f"{path.stem}_{dataset}.yaml"
+    config = ConfigParser.load_config_file(str(path))
+    return as_json(config | (ConfigParser.load_config_file(str(added)) if added.exists() else {}))
 
 
 def bundle_files(dataset: str, backbone: str) -> dict[str, str]:
     """Path inside the bundle -> text, for everything that is generated."""
     base = [TEMPLATES / "common.yaml", TEMPLATES / f"dataset_{dataset}.yaml", TEMPLATES / f"backbone_{backbone}.yaml"]
     files = {
-        f"configs/{kind}.json": as_json(merged(*base, TEMPLATES / f"{kind}.yaml")) for kind in ("train", "inference")
+        "configs/train.json": as_json(merged(*base, TEMPLATES / "train.yaml", TEMPLATES / f"train_{dataset}.yaml")),
+        "configs/inference.json": as_json(merged(*base, TEMPLATES / "inference.yaml")),
     }
-    files["configs/evaluate.json"] = overlay_text(TEMPLATES / "evaluate.yaml")
+    files["configs/evaluate.json"] = overlay_text(TEMPLATES / "evaluate.yaml", dataset)
     for overlay in sorted((TEMPLATES / "overlays").glob("*.yaml")):
-        files[f"configs/{overlay.stem}.json"] = overlay_text(overlay)
+        files[f"configs/{overlay.stem}.json"] = overlay_text(overlay, dataset)
     metadata = merged(
         TEMPLATES / "metadata.yaml", TEMPLATES / f"metadata_{dataset}.yaml", TEMPLATES / f"metadata_{backbone}.yaml"
     )

@@ -20,9 +20,12 @@ class ModalityAwareInferer(SlidingWindowInferer):
     A window of background looks as if every modality were absent, so presence is a property of the volume and is
     handed to the network with every window. Softmax probabilities of overlapping windows are averaged.
 
+    Windows may have one dimension less than the volumes: these are then predicted slice by slice across their last
+    axis, windows of several slices in one call of the network.
+
     Args:
-        roi_size: voxels of a window, one number per spatial dimension, or one for all; smaller volumes are padded
-            with zeros for the network and the result is cropped back.
+        roi_size: voxels of a window, one number per dimension of the network's images, or one for all dimensions of
+            the volume; smaller volumes are padded with zeros for the network and the result is cropped back.
         sw_batch_size: windows per call of the network.
         overlap: share of a window that its neighbour covers again, in [0, 1).
         mode: weights of the average: ``"constant"``, as published, or ``"gaussian"``, which trusts centres more.
@@ -87,12 +90,18 @@ class ModalityAwareInferer(SlidingWindowInferer):
                 raise TypeError(f"subsets need a Backbone, which encodes and decodes, got {type(network).__name__}")
             subsets = _checked_subsets(subsets, presence)
             predictors = [partial(_each, network=network, subsets=subsets)] * len(image)
-        slide = cast(Callable[..., Tensor], super().__call__)
-        volumes = [slide(volume[None], predictor) for volume, predictor in zip(image, predictors, strict=True)]
+        volumes = [self._slide(volume, predictor) for volume, predictor in zip(image, predictors, strict=True)]
         result = volumes[0] if len(volumes) == 1 else torch.cat(volumes)
         if subsets is not None:
             result = result.unflatten(1, (len(subsets), -1))
         return MetaTensor(result).copy_meta_from(inputs) if isinstance(inputs, MetaTensor) else result
+
+    def _slide(self, volume: Tensor, predictor: Callable[[Tensor], Tensor]) -> Tensor:
+        """Blended predictions (1, C, *S) of a volume (M, *S)."""
+        slide = cast(Callable[..., Tensor], super().__call__)
+        if isinstance(self.roi_size, Sequence) and len(self.roi_size) == volume.ndim - 2:
+            return slide(volume.movedim(-1, 0), predictor).movedim(0, -1)[None]
+        return slide(volume[None], predictor)
 
 
 def _fused(windows: Tensor, *, network: Callable[[Tensor, Tensor], Tensor], presence: Tensor) -> Tensor:

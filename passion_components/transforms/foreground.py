@@ -3,8 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from itertools import product
 
+import numpy as np
+import torch
+from monai.utils import convert_to_tensor
 from torch import Tensor
+
+_CORNER = 16
+_RANGE = (0.5, 99.5)
+_CONTRAST = 0.05
 
 
 def nonzero(image: Tensor) -> Tensor:
@@ -12,7 +20,27 @@ def nonzero(image: Tensor) -> Tensor:
     return image != 0
 
 
-FOREGROUND_RULES: Mapping[str, Callable[[Tensor], Tensor]] = {"nonzero": nonzero}
+def above_background(image: Tensor) -> Tensor:
+    """Voxels that differ from the background by more than 5 % of the sequence's range, above or below it.
+
+    For scans with skull and a background of noise around any level. The background is the median over the corner
+    blocks of the volume, a sixteenth of each side long; the range goes from percentile 0.5 to 99.5. The mask of a x + b
+    is that of x, for a other than zero.
+    """
+    return torch.stack([_differs(channel) for channel in convert_to_tensor(image, track_meta=False)])
+
+
+def _differs(channel: Tensor) -> Tensor:
+    ends = [(slice(0, -(-size // _CORNER)), slice(-(-size // _CORNER) * -1, None)) for size in channel.shape]
+    background = torch.cat([channel[corner].flatten() for corner in product(*ends)]).median()
+    low, high = np.percentile(channel.cpu().numpy(), _RANGE)
+    return (channel - background).abs() > _CONTRAST * (high - low)
+
+
+FOREGROUND_RULES: Mapping[str, Callable[[Tensor], Tensor]] = {
+    "nonzero": nonzero,
+    "above_background": above_background,
+}
 
 
 def foreground_rule(name: str) -> Callable[[Tensor], Tensor]:

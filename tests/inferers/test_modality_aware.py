@@ -159,6 +159,31 @@ class TestSubsets:
             inferer(image, lambda windows, presence: windows, subsets=self.subsets)
 
 
+class TestSlices:
+    """Windows of two dimensions on volumes of three."""
+
+    @pytest.fixture
+    def volume(self) -> torch.Tensor:
+        return torch.randn(1, 3, 14, 11, 5, generator=torch.Generator().manual_seed(3))
+
+    @pytest.mark.parametrize("sw_batch_size", [1, 7, 100])
+    def test_a_volume_equals_its_slices_one_by_one(self, network, volume, sw_batch_size):
+        inferer = ModalityAwareInferer(roi_size=[8, 8], sw_batch_size=sw_batch_size)
+        for subsets in (None, TestSubsets.subsets):
+            together = inferer(volume, network, subsets=subsets)
+            alone = torch.stack([inferer(piece, network, subsets=subsets) for piece in volume.unbind(-1)], -1)
+            torch.testing.assert_close(together, alone, rtol=0, atol=1e-6)
+
+    def test_presence_belongs_to_the_volume(self, network, volume, inferer):
+        volume[:, 0, :, :, 2] = 0
+        expected = inferer(volume[..., 2], network, presence=torch.ones(1, 3).bool())
+        torch.testing.assert_close(inferer(volume, network)[..., 2], expected, rtol=0, atol=1e-6)
+
+    def test_windows_of_several_slices_share_a_call(self, network, volume):
+        ModalityAwareInferer(roi_size=(16, 12), sw_batch_size=5)(volume, network)
+        assert network.decoded == [5]
+
+
 class TestBlending:
     def test_probabilities_add_up_to_one(self, network, image, inferer):
         torch.testing.assert_close(inferer(image, network).sum(1), torch.ones(2, 14, 11))
