@@ -71,8 +71,8 @@ TCGA_LGG = DatasetSpec(
     label_codes={0: 0, 1: 1},
     regions={"lesion": (1,)},
     spatial_dims=2,
-    spacing=(1.8, 1.8),
-    crop=(128, 128),
+    spacing=(2.4, 2.4),
+    crop=(96, 96),
     foreground="above_background",
     class_weights=(0.5, 1.5),  # those of Eq. 1 vanish on the two thirds of the slices that hold no lesion
 )

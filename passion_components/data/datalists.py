@@ -10,7 +10,7 @@ import hashlib
 import json
 import math
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
@@ -122,6 +122,54 @@ def split_cases(
         part: [case for case, where in zip(ordered, part_of_case, strict=True) if where == index]
         for index, part in enumerate(PARTS)
     }
+
+
+def split_by_stratum(
+    cases: Sequence[Mapping[str, str]],
+    shares: Mapping[str, float],
+    seed: int,
+    *,
+    stratum: Callable[[Mapping[str, str]], str],
+) -> dict[str, list[Mapping[str, str]]]:
+    """As :func:`split_cases`, with every part drawing from all strata (say, institutions) in proportion.
+
+    Cases are lined up stratum by stratum, in random order within each, and dealt out in a fixed rhythm: part sizes over
+    all cases are those of :func:`split_cases`, and in each stratum they are off by about one case at most.
+
+    Raises:
+        ValueError: as :func:`split_cases`.
+    """
+    sizes = {part: len(of_part) for part, of_part in split_cases(cases, shares, seed).items()}
+    rng = np.random.default_rng(seed)
+    order = rng.permutation(len(cases))
+    ordered = sorted(cases, key=lambda case: case["case"])
+    line = sorted((ordered[index] for index in order), key=stratum)
+    slots = sorted(((k + 0.5) / size, part) for part, size in sizes.items() for k in range(size))
+    turn = int(rng.integers(len(slots))) if slots else 0
+    dealt = [part for _, part in slots[turn:] + slots[:turn]]
+    return {
+        part: sorted(
+            (case for case, where in zip(line, dealt, strict=True) if where == part), key=lambda case: case["case"]
+        )
+        for part in PARTS
+    }
+
+
+def force_into_parts(
+    cases: Sequence[Mapping[str, str]], forced: Mapping[str, str]
+) -> tuple[list[Mapping[str, str]], dict[str, list[Mapping[str, str]]]]:
+    """Take cases out of the draw: what is left to be split, and by part the cases that ``forced`` (case -> part) names.
+
+    Raises:
+        ValueError: a name that is no case.
+    """
+    names = [case["case"] for case in cases]
+    for name, part in forced.items():
+        if name not in names:
+            near = get_close_matches(name, names, n=3, cutoff=0.3)
+            raise ValueError(f"{part} {name!r}: no such case; did you mean {' or '.join(near) or 'one of the source'}?")
+    fixed = {part: [case for case in cases if forced.get(case["case"]) == part] for part in PARTS}
+    return [case for case in cases if case["case"] not in forced], fixed
 
 
 def largest_remainder(shares: Sequence[float], total: int) -> list[int]:
