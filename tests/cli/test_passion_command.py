@@ -50,6 +50,8 @@ class TestHelp:
             ([], "passion phantom brain --cases 40 --out data"),
             (["phantom", "brain"], "passion phantom brain --cases 2 --size 240,240,155"),
             (["prepare", "brats"], "passion prepare brats MICCAI_BraTS2020_TrainingData --out data"),
+            (["prepare", "lgg"], "passion prepare lgg kaggle_3m --out data --test TCGA_DU_7294_19890104"),
+            (["phantom", "lgg"], "passion phantom lgg --cases 12 --out lgg"),
             (["simulate-missing"], "passion simulate-missing data/datalist.json --out data/missing.json"),
         ],
     )
@@ -149,3 +151,21 @@ class TestSimulateMissing:
     def test_mistakes_end_in_one_line(self, data, tmp_path, capsys, monkeypatch, options, message):
         arguments = ("simulate-missing", data / "datalist.json", *options, "--out", tmp_path / "m.json")
         assert message in error_line(capsys, monkeypatch, *arguments)
+
+
+class TestLgg:
+    def test_phantoms_are_prepared_with_a_summary(self, tmp_path):
+        assert run("phantom", "lgg", "--cases", 8, "--size", "16,16,16", "--out", tmp_path / "lgg").exit_code == 0
+        patient = "TCGA_BB_0001_19990101"
+        result = run("prepare", "lgg", tmp_path / "lgg", "--out", tmp_path / "data", "--test", patient)
+        assert result.exit_code == 0, result.output
+        assert "8 patients, 64 slices" in result.output
+        assert "t1ce absent in 2: TCGA_BB_0004_19990101, TCGA_CC_0008_19990101" in result.output
+        assert "nominal" in result.output
+        parts = json.loads((tmp_path / "data" / "datalist.json").read_text())
+        assert patient in {case["case"] for case in parts["test"]}
+
+    def test_a_patient_in_two_parts_is_refused(self, tmp_path, capsys, monkeypatch):
+        options = ("--test", "TCGA_A_1_1", "--training", "TCGA_A_1_1", "--out", tmp_path / "data")
+        line = error_line(capsys, monkeypatch, "prepare", "lgg", tmp_path, *options)
+        assert "TCGA_A_1_1 is forced into training and into test" in line
