@@ -13,12 +13,16 @@ import pytest
 import torch
 from monai.bundle import ConfigWorkflow
 
+from passion_components.data.lgg import prepare_lgg
 from passion_components.data.missing_rates import simulate_missing
 from passion_components.data.phantoms.brain import write_brain_phantoms
-from passion_components.datasets import BRATS2020
+from passion_components.data.phantoms.lgg import write_lgg_phantoms
+from passion_components.datasets import BRATS2020, TCGA_LGG
 
-BUNDLE = Path(__file__).resolve().parents[2] / "bundles" / "brats2020_rfnet"
+BUNDLES = Path(__file__).resolve().parents[2] / "bundles"
+BUNDLE = BUNDLES / "brats2020_rfnet"
 SIZES = {"roi_size": [16, 16, 16], "network_width": 4}
+SLICE_SIZES = {"roi_size": [16, 16], "spacing": [11.52, 11.52], "network_width": 4, "batch_size": 2}
 TRAINING = {"epochs": 2, "num_workers": 0, "learning_rate": 0.003, "val_interval": 1, "cache": True}
 
 
@@ -33,6 +37,18 @@ def phantoms(tmp_path_factory) -> Path:
     return folder
 
 
+@pytest.fixture(scope="session")
+def slice_phantoms(tmp_path_factory) -> Path:
+    """Eight patients of eight slices, prepared from TIFF: four to train, two to validate, two to test."""
+    folder = tmp_path_factory.mktemp("slices")
+    write_lgg_phantoms(folder / "published", cases=8, size=(20, 20, 16))
+    split = {"training": 0.5, "validation": 0.25, "test": 0.25}
+    complete = prepare_lgg(folder / "published", folder / "cases", split=split, seed=0, forced={})[0]
+    rates = {"t1": 0.5, "flair": 0.25, "t1ce": 0.25}
+    simulate_missing(complete, complete.parent / "missing.json", rates, TCGA_LGG.modalities, seed=0)
+    return complete.parent
+
+
 @pytest.fixture
 def own_phantoms(phantoms, tmp_path) -> Path:
     """A copy of the phantoms that a test may damage."""
@@ -40,16 +56,19 @@ def own_phantoms(phantoms, tmp_path) -> Path:
 
 
 @pytest.fixture
-def workflow(phantoms, tmp_path) -> Callable[..., ConfigWorkflow]:
-    """Make a workflow of the bundle: ``workflow("training", "train", "baseline", epochs=1)``."""
+def workflow(request, tmp_path) -> Callable[..., ConfigWorkflow]:
+    """Make a workflow of a bundle: ``workflow("training", "train", "baseline", epochs=1)``."""
 
-    def make(run_id: str, *configs: str, **overrides: Any) -> ConfigWorkflow:
-        settings: dict[str, Any] = {"bundle_root": str(tmp_path), "dataset_dir": str(phantoms), **SIZES}
+    def make(run_id: str, *configs: str, of: str = "brats2020_rfnet", **overrides: Any) -> ConfigWorkflow:
+        in_slices = of.startswith("tcga_lgg")
+        data = request.getfixturevalue("slice_phantoms" if in_slices else "phantoms")
+        settings: dict[str, Any] = {"bundle_root": str(tmp_path), "dataset_dir": str(data)}
         if run_id != "inference":
-            settings |= {"datalist": str(phantoms / "missing.json"), **TRAINING}
+            settings |= {"datalist": str(data / "missing.json"), **TRAINING}
+        settings |= SLICE_SIZES if in_slices else SIZES
         return ConfigWorkflow(
-            config_file=[str(BUNDLE / "configs" / f"{name}.json") for name in configs],
-            meta_file=str(BUNDLE / "configs" / "metadata.json"),
+            config_file=[str(BUNDLES / of / "configs" / f"{name}.json") for name in configs],
+            meta_file=str(BUNDLES / of / "configs" / "metadata.json"),
             logging_file=False,
             run_id=run_id,
             **(

@@ -1,0 +1,135 @@
+"""What holds for every bundle: all settings run, and MONAI's own checks pass."""
+
+import importlib.util
+import json
+import re
+import shutil
+import sys
+from pathlib import Path
+
+import jsonschema
+import nibabel as nib
+import numpy as np
+import pytest
+from monai.bundle import verify_net_in_out
+
+from passion_components.data.datalists import load_datalist
+from passion_components.datasets import dataset_spec
+
+ROOT = Path(__file__).resolve().parents[2]
+BUNDLES = sorted(path.name for path in (ROOT / "bundles").iterdir())
+SCHEMA = json.loads((ROOT / "tests" / "data" / "metadata_schema.json").read_text())
+
+every_bundle = pytest.mark.parametrize("of", BUNDLES)
+
+
+def spec_of(bundle: str):
+    return dataset_spec(bundle.rpartition("_")[0])
+
+
+@every_bundle
+@pytest.mark.parametrize("overlays", [(), ("baseline",), ("moddrop",), ("baseline", "moddrop"), ("pdt",)], ids="+".join)
+def test_trains_scores_and_segments(run, of, overlays, tmp_path):
+    out = tmp_path / "run"
+    workflow = run("training", "train", *overlays, of=of, output_dir=out, epochs=1)
+    written = {path.name for path in out.iterdir()}
+    assert {"model.pt", "model_last.pt", "checkpoint.pt", "history.csv", "preference.csv", "tensorboard"} <= written
+    losses = [float(line.split(",")[2]) for line in (out / "history.csv").read_text().splitlines()[1:]]
+    assert np.isfinite(losses).all()
+    objective = "BaselineObjective" if "baseline" in overlays else "PassionObjective"
+    assert type(workflow.parser.get_parsed_content("objective")).__name__ == objective
+
+    run("evaluating", "train", *overlays, "evaluate", of=of, output_dir=out)
+    summary = json.loads((out / "summary.json").read_text())
+    assert len(summary["subsets"]) == 2 ** len(spec_of(of).modalities) - 1
+    assert "| Avg. |" in (out / "table.md").read_text()
+
+    run("inference", "inference", of=of, output_dir=tmp_path / "segmented", ckpt=out / "model.pt")
+    data = workflow.parser.get("dataset_dir")
+    for case in load_datalist(f"{data}/datalist.json", "test", spec_of(of).modalities):
+        label_map = nib.load(tmp_path / "segmented" / case["case"] / f"{case['case']}_seg.nii.gz")
+        assert label_map.shape == nib.load(case["label"]).shape
+        assert set(np.unique(label_map.dataobj)) <= set(spec_of(of).label_codes)
+
+
+@every_bundle
+def test_the_demo_overlay_lies_over_every_program(workflow, of):
+    for run_id, configs in (
+        ("training", ("train", "demo")),
+        ("evaluating", ("train", "evaluate", "demo")),
+        ("inference", ("inference", "demo")),
+    ):
+        workflow(run_id, *configs, of=of).initialize()
+
+
+@every_bundle
+@pytest.mark.parametrize("pair", [("moddrop", "pdt"), ("pdt", "moddrop")])
+def test_overlays_that_contradict_each_other_are_refused(run, of, pair):
+    with pytest.raises(SystemExit, match=f"the overlays {pair[0]} and {pair[1]} each choose the sampling of presence"):
+        run("training", "train", *pair, of=of)
+
+
+@every_bundle
+@pytest.mark.parametrize(
+    ("kind", "run_id", "configs"),
+    [
+        ("train", "training", ("train",)),
+        ("train", "evaluating", ("train", "evaluate")),
+        ("infer", "inference", ("inference",)),
+    ],
+    ids=["training", "evaluating", "inference"],
+)
+def test_monai_finds_every_property(workflow, of, kind, run_id, configs):
+    made = workflow(run_id, *configs, of=of, workflow_type=kind)
+    made.initialize()
+    assert made.check_properties() == []
+
+
+@every_bundle
+@pytest.mark.parametrize("n", [1, 2])
+def test_the_network_takes_and_gives_what_the_metadata_say(of, n):
+    configs = ROOT / "bundles" / of / "configs"
+    files = {"meta_file": str(configs / "metadata.json"), "config_file": str(configs / "inference.json")}
+    verify_net_in_out("network_def", device="cpu", n=n, **files)
+
+
+@every_bundle
+def test_metadata_follow_the_schema(of):
+    metadata = json.loads((ROOT / "bundles" / of / "configs" / "metadata.json").read_text())
+    jsonschema.validate(metadata, SCHEMA)
+    channels = metadata["network_data_format"]["inputs"]["image"]
+    assert channels["num_channels"] == len(spec_of(of).modalities) == len(channels["channel_def"])
+    pred = metadata["network_data_format"]["outputs"]["pred"]
+    assert pred["num_channels"] == len(spec_of(of).classes) == len(pred["channel_def"])
+
+
+@every_bundle
+def test_configs_name_no_other_file_and_no_place_on_a_machine(of):
+    for path in (ROOT / "bundles" / of / "configs").iterdir():
+        for text in re.findall(r'"([^"]*)"', path.read_text()):
+            assert not text.startswith(("/", "%")) and not re.search(r"%.*\.(json|yaml)", text), (path, text)
+
+
+@pytest.fixture
+def generator(monkeypatch, tmp_path):
+    """The generator, at work on a copy of the bundles."""
+    spec = importlib.util.spec_from_file_location("generate_bundles", ROOT / "scripts" / "generate_bundles.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    shutil.copytree(ROOT / "bundles", tmp_path / "bundles", ignore=shutil.ignore_patterns("output"))
+    shutil.copy(ROOT / "LICENSE", tmp_path)
+    monkeypatch.setattr(module, "ROOT", tmp_path)
+    monkeypatch.setattr(sys, "argv", ["generate_bundles.py", "--check"])
+    return module
+
+
+def test_generated_files_are_up_to_date(generator):
+    assert generator.main() == 0
+
+
+def test_a_changed_byte_is_found_and_left_alone(generator, capsys, tmp_path):
+    path = tmp_path / "bundles" / BUNDLES[0] / "configs" / "train.json"
+    path.write_text(path.read_text().replace("300", "301", 1))
+    assert generator.main() == 1
+    assert capsys.readouterr().out.strip() == f"stale: bundles/{BUNDLES[0]}/configs/train.json"
+    assert "301" in path.read_text()
