@@ -1,0 +1,130 @@
+import json
+import sys
+
+import pytest
+
+from passion_components.datasets import BRATS2020
+from passion_components.engines.checks import check_arguments, check_cases, check_scans, check_training
+
+MODALITIES = ("flair", "t1")
+
+
+@pytest.fixture
+def command_line(monkeypatch, tmp_path):
+    """Pretend that ``monai.bundle run`` was called with these words, in a folder with two configs."""
+    (tmp_path / "train.json").write_text(json.dumps({"epochs": 1, "train": {}, "validate#dataset": 2, "+imports": []}))
+    (tmp_path / "demo.json").write_text(json.dumps({"roi_size": [32]}))
+    monkeypatch.chdir(tmp_path)
+
+    def call(*words, files="['train.json', 'demo.json']"):
+        monkeypatch.setattr(sys, "argv", ["monai.bundle", "run", "training", "--config_file", files, *words])
+        check_arguments()
+
+    return call
+
+
+class TestArguments:
+    @pytest.mark.parametrize(
+        ("word", "nearest"),
+        [("--epoks", "epochs"), ("--epoch", "epochs"), ("--roisize", "roi_size"), ("--trian#handlers#0", "train")],
+    )
+    def test_an_unknown_one_is_refused_with_the_nearest(self, command_line, word, nearest):
+        name = word[2:].split("#")[0]
+        with pytest.raises(SystemExit, match=f"^error: unknown argument --{name}; did you mean --{nearest}\\?$"):
+            command_line(word, "3")
+
+    @pytest.mark.parametrize(
+        "words",
+        [
+            ("--epochs", "3"),
+            ("--epochs=3",),
+            ("--train#handlers#0", "x"),
+            ("--validate#dataset#cache", "True"),
+            ("--imports", "[]"),
+            ("--roi_size", "[-1]"),
+            ("--meta_file", "m.json", "--logging_file", "l.conf", "--run_id", "training"),
+        ],
+        ids=" ".join,
+    )
+    def test_known_ones_pass(self, command_line, words):
+        command_line(*words)
+
+    def test_one_file_without_brackets(self, command_line):
+        with pytest.raises(SystemExit, match="--roi_size; did you mean"):
+            command_line("--roi_size", "[1]", files="train.json")
+
+    def test_files_that_cannot_be_read_are_left_to_monai(self, command_line):
+        command_line("--epoks", "3", files="nowhere.json")
+
+    def test_two_overlays_of_a_kind_are_refused(self, command_line):
+        with pytest.raises(SystemExit, match="^error: the overlays a and b each choose the objective; give one"):
+            check_arguments(objectives=["a", "b"])
+        with pytest.raises(SystemExit, match="each choose the sampling of presence"):
+            check_arguments(presence_sampling=["moddrop", "pdt"])
+        check_arguments(objectives=["a"], presence_sampling=["moddrop"])
+
+
+@pytest.fixture
+def datalist(tmp_path):
+    for name in ("flair", "seg"):
+        (tmp_path / f"{name}.nii.gz").write_bytes(b"x")
+    case = {"case": "a", "flair": "flair.nii.gz", "label": "seg.nii.gz"}
+    path = tmp_path / "datalist.json"
+
+    def write(training=(case,), validation=()):
+        path.write_text(json.dumps({"training": list(training), "validation": list(validation), "test": []}))
+        return path
+
+    write.case = case
+    return write
+
+
+class TestTraining:
+    def check(self, datalist, tmp_path, **overrides):
+        settings = {"resume": False, "epochs": 4, "lr_horizon": None, "output_dir": tmp_path / "out"}
+        check_training(datalist=datalist, modalities=MODALITIES, **(settings | overrides))
+
+    def test_passes_without_validation_cases(self, datalist, tmp_path):
+        self.check(datalist(), tmp_path)
+        self.check(datalist(), tmp_path, epochs=4, lr_horizon=4)
+
+    @pytest.mark.parametrize(("epochs", "lr_horizon"), [(0, None), (5, 4), (-1, 4)])
+    def test_epochs_that_cannot_be(self, datalist, tmp_path, epochs, lr_horizon):
+        with pytest.raises(SystemExit, match=f"^error: --epochs {epochs}: accepted are 1 to --lr_horizon"):
+            self.check(datalist(), tmp_path, epochs=epochs, lr_horizon=lr_horizon)
+
+    @pytest.mark.parametrize("name", ["checkpoint.pt", "model.pt", "model_last.pt"])
+    def test_a_used_output_folder(self, datalist, tmp_path, name):
+        (tmp_path / "out").mkdir()
+        (tmp_path / "out" / name).touch()
+        with pytest.raises(SystemExit, match=f"already holds {name}; go on with --resume True"):
+            self.check(datalist(), tmp_path)
+        self.check(datalist(), tmp_path, resume=True)
+
+    def test_an_unusable_validation_case(self, datalist, tmp_path):
+        with pytest.raises(SystemExit, match="a has no label; validation needs one"):
+            self.check(datalist(validation=[{"case": "a", "flair": "flair.nii.gz"}]), tmp_path)
+
+
+class TestCases:
+    def check(self, path, part="training"):
+        check_cases(datalist=path, part=part, modalities=MODALITIES)
+
+    def test_an_empty_part(self, datalist):
+        with pytest.raises(SystemExit, match="the part 'test' has no cases; split the data again with --split"):
+            self.check(datalist(), "test")
+
+    def test_a_file_that_is_not_there(self, datalist):
+        with pytest.raises(SystemExit, match=r"^error: case 'a': flair is listed as .*gone.nii.gz, which does not"):
+            self.check(datalist([datalist.case | {"flair": "gone.nii.gz"}]))
+
+    def test_a_missing_datalist(self, tmp_path):
+        with pytest.raises(SystemExit, match="no such datalist; make one with"):
+            self.check(tmp_path / "datalist.json")
+
+
+def test_scans_that_are_not_there(tmp_path):
+    with pytest.raises(SystemExit, match="no such folder"):
+        check_scans(dataset_dir=tmp_path / "nowhere", spec=BRATS2020)
+    with pytest.raises(SystemExit, match="no scans found"):
+        check_scans(dataset_dir=tmp_path, spec=BRATS2020)

@@ -1,0 +1,180 @@
+import json
+from types import SimpleNamespace
+
+import pytest
+import torch
+from torch import nn
+
+from passion_components.data.dataset import CaseDataset
+from passion_components.data.discovery import ScanFolder
+from passion_components.data.errors import CaseError
+from passion_components.engines.runs import error_line, evaluate, infer, train
+from passion_components.engines.weights import WeightsError, load_weights
+from passion_components.files import sha256_of
+from passion_components.handlers.checkpoint import ResumeError
+
+
+def raised(error, *causes):
+    """``error`` from its causes, as ``raise ... from`` chains them."""
+    try:
+        if causes:
+            raise error from raised(*causes)
+        raise error
+    except Exception as caught:
+        return caught
+
+
+class TestErrorLine:
+    @pytest.mark.parametrize("kind", [CaseError, ResumeError, WeightsError])
+    def test_finds_the_message_below_monais_wrappers(self, kind):
+        error = raised(RuntimeError("applying transform <...>"), RuntimeError("in Compose"), kind("a: is broken"))
+        assert error_line(error) == "a: is broken"
+
+    def test_finds_it_in_the_text_that_a_loader_process_sends(self):
+        text = (
+            "Caught RuntimeError in DataLoader worker process 0.\nTraceback ...\nerrors.CaseError: a: is broken\n\nmore"
+        )
+        assert error_line(RuntimeError(text)) == "a: is broken"
+
+    def test_other_errors_have_none(self):
+        assert error_line(raised(RuntimeError("x"), ValueError("a: is broken"))) is None
+
+
+class TestTrain:
+    def test_an_unreadable_case_ends_in_one_line_before_training(self):
+        def unreadable(case):
+            raise CaseError(f"{case['case']}: is broken")
+
+        trainer = SimpleNamespace(run=lambda: pytest.fail("must not be reached"))
+        with pytest.raises(SystemExit, match="^error: a: is broken$"):
+            train(trainer=trainer, datasets=[CaseDataset([{"case": "a"}], unreadable, cache=True)])
+
+    def test_a_bug_keeps_its_traceback(self):
+        def run():
+            raise ZeroDivisionError
+
+        with pytest.raises(ZeroDivisionError):
+            train(trainer=SimpleNamespace(run=run), datasets=[])
+
+
+@pytest.fixture
+def network():
+    return nn.Linear(2, 2)
+
+
+@pytest.fixture
+def weights(tmp_path):
+    """Write the weights of a linear layer whose every number is ``value``."""
+
+    def write(path, value=1.0, size=2):
+        path = tmp_path / path
+        path.parent.mkdir(parents=True, exist_ok=True)
+        state = {"weight": torch.full((size, size), value), "bias": torch.full((size,), value)}
+        torch.save(state, path)
+        return path
+
+    return write
+
+
+class TestInfer:
+    @pytest.fixture
+    def segment(self, network, weights, tmp_path):
+        """Segment cases by name; those called ``bad...`` fail. Returns the names that were done."""
+
+        def run(*names, refused=()):
+            done = []
+
+            def read(case):
+                if case["case"].startswith("bad"):
+                    raise CaseError(f"{case['case']}: is broken")
+                return case | {"image": torch.zeros(1)}
+
+            evaluator = SimpleNamespace(state=SimpleNamespace(), run_case=lambda batch: done.append(*batch["case"]))
+            infer(
+                evaluator=evaluator,
+                dataset=CaseDataset([{"case": name} for name in names], read),
+                scans=ScanFolder(failures=list(refused)),
+                network=network,
+                ckpt=str(weights("w.pt")),
+                output_dir=tmp_path / "out",
+                bundle_root=tmp_path,
+            )
+            return done
+
+        return run
+
+    def test_what_fails_is_listed_and_the_rest_is_done(self, segment, tmp_path):
+        with pytest.raises(SystemExit, match="^error: 2 of 4 cases done, 2 failed"):
+            segment("a", "bad", "c", refused=[("d", "d: no known sequence")])
+        assert json.loads((tmp_path / "out" / "failures.json").read_text()) == [
+            {"case": "d", "reason": "d: no known sequence"},
+            {"case": "bad", "reason": "bad: is broken"},
+        ]
+        assert segment("a", "c") == ["a", "c"]
+        assert not (tmp_path / "out" / "failures.json").exists()
+
+    def test_an_unforeseen_error_is_one_cases_failure_too(self, segment, tmp_path, monkeypatch):
+        monkeypatch.setattr(CaseDataset, "__getitem__", lambda self, index: 1 // index)
+        with pytest.raises(SystemExit, match="0 of 2 cases done"):
+            segment("a", "b")
+        assert "a: ZeroDivisionError: " in (tmp_path / "out" / "failures.json").read_text()
+
+
+class TestWeights:
+    def load(self, network, tmp_path, ckpt=""):
+        return load_weights(network, ckpt=str(ckpt), output_dir=tmp_path / "out", bundle_root=tmp_path / "bundle")
+
+    def test_are_searched_in_order(self, network, weights, tmp_path):
+        weights("bundle/models/model.pt", 1.0)
+        self.load(network, tmp_path)
+        assert (network.weight == 1).all()
+        weights("out/model.pt", 2.0)
+        self.load(network, tmp_path)
+        assert (network.weight == 2).all()
+        info = self.load(network, tmp_path, weights("other.pt", 3.0))
+        assert (network.weight == 3).all()
+        assert info.path == str(tmp_path / "other.pt") and info.sha256 == sha256_of(tmp_path / "other.pt")
+
+    def test_none_found_tells_where(self, network, tmp_path):
+        with pytest.raises(WeightsError, match=r"looked for .*out/model.pt and .*bundle/models/model.pt; run training"):
+            self.load(network, tmp_path)
+
+    def test_a_named_file_is_never_replaced_by_another(self, network, weights, tmp_path):
+        weights("out/model.pt")
+        with pytest.raises(WeightsError, match="looked for .*gone.pt;"):
+            self.load(network, tmp_path, tmp_path / "gone.pt")
+
+    def test_another_network_and_no_weights_are_refused_in_one_line(self, network, weights, tmp_path):
+        (tmp_path / "text.pt").write_text("no weights")
+        for path in (weights("large.pt", size=3), tmp_path / "text.pt"):
+            with pytest.raises(WeightsError, match="does not fit Linear as configured here") as refusal:
+                self.load(network, tmp_path, path)
+            assert "\n" not in str(refusal.value)
+
+    def test_pickled_code_is_not_run(self, network, tmp_path):
+        class Payload:
+            def __reduce__(self):
+                return (tmp_path.joinpath("ran").touch, ())
+
+        torch.save(Payload(), tmp_path / "evil.pt")
+        with pytest.raises(WeightsError):
+            self.load(network, tmp_path, tmp_path / "evil.pt")
+        assert not (tmp_path / "ran").exists()
+
+    def test_the_file_beside_them_counts_only_if_it_is_theirs(self, network, weights, tmp_path):
+        path = weights("w.pt")
+        about = {
+            "sha256": sha256_of(path),
+            "epoch": 7,
+            "trained_on": {"dataset": "d", "objective": "Eq2(x)", "missing_rates": {"t1": 0.25}, "seed": 3},
+        }
+        path.with_suffix(".json").write_text(json.dumps(about))
+        told = self.load(network, tmp_path, path).trained_on
+        assert "missing rates t1 0.25" in told and "Eq2, 7 epochs, seed 3" in told
+        weights("w.pt", 5.0)
+        assert self.load(network, tmp_path, path).trained_on == "unknown"
+
+    def test_evaluation_without_weights_ends_in_one_line(self, network, tmp_path):
+        evaluator = SimpleNamespace(state=SimpleNamespace())
+        with pytest.raises(SystemExit, match="^error: no weights"):
+            evaluate(evaluator=evaluator, network=network, ckpt="", output_dir=tmp_path, bundle_root=tmp_path)

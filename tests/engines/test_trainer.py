@@ -1,0 +1,132 @@
+import pytest
+import torch
+from torch import nn
+from torch.utils.data import DataLoader
+
+from passion_components.backbones.base import MultiPath
+from passion_components.backbones.rfnet import RFNet
+from passion_components.engines.trainer import MultiPathTrainer
+from passion_components.objectives.base import Objective
+
+
+class MeanLogit(Objective):
+    """Loss whose gradient is plain: the mean of all fused logits, times the sample's target."""
+
+    def forward(self, output, target, presence):
+        loss = (output.fused.logits.mean((1, 2, 3)) * target.flatten(1)[:, 0]).mean()
+        return {"loss": loss, "distance": torch.zeros(len(output.sample_index))}
+
+
+@pytest.fixture
+def network() -> MultiPath:
+    torch.manual_seed(0)
+    return MultiPath(RFNet(n_modalities=2, n_classes=2, spatial_dims=2, width=4))
+
+
+@pytest.fixture
+def items() -> list[dict]:
+    generator = torch.Generator().manual_seed(1)
+    both, first = torch.tensor([True, True]), torch.tensor([True, False])
+    return [
+        {
+            "image": torch.randn(2, 16, 16, generator=generator),
+            "target": torch.full((1, 16, 16), index + 1, dtype=torch.uint8),
+            "presence": both if index % 2 else first,
+            "fused_presence": both if index % 2 else first,
+        }
+        for index in range(5)
+    ]
+
+
+@pytest.fixture
+def trainer(network, items):
+    def make(items=items, batch_size=1, optimizer=None, **overrides) -> MultiPathTrainer:
+        optimizer = optimizer or torch.optim.SGD(network.parameters(), lr=1.0)
+        return MultiPathTrainer(
+            device=torch.device("cpu"),
+            max_epochs=1,
+            train_data_loader=DataLoader(items, batch_size=batch_size),
+            network=network,
+            optimizer=optimizer,
+            **({"objective": MeanLogit()} | overrides),
+        )
+
+    return make
+
+
+def weights(network) -> list[torch.Tensor]:
+    return [parameter.detach().clone() for parameter in network.parameters()]
+
+
+class TestStep:
+    def test_moves_against_the_gradient_of_the_loss(self, network, items, trainer):
+        before = weights(network)
+        output = network(items[1]["image"][None], items[1]["presence"][None])
+        gradients = torch.autograd.grad(2 * output.fused.logits.mean(), list(network.parameters()), allow_unused=True)
+        trainer([items[1]]).run()
+        for old, new, gradient in zip(before, weights(network), gradients, strict=True):
+            torch.testing.assert_close(new, old if gradient is None else old - gradient)
+
+    def test_accumulated_steps_equal_one_of_the_whole_batch(self, network, items, trainer):
+        start = {name: value.clone() for name, value in network.state_dict().items()}
+        trainer(items[:4], batch_size=4).run()
+        together = weights(network)
+        network.load_state_dict(start)
+        trainer(items[:4], accumulation_steps=4).run()
+        for one, other in zip(together, weights(network), strict=True):
+            torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)
+
+    def test_a_remainder_of_accumulation_is_not_lost(self, network, items, trainer):
+        optimizer = torch.optim.SGD(network.parameters(), lr=0.1)
+        steps = []
+        optimizer.register_step_post_hook(lambda *_: steps.append(1))
+        trainer(items, optimizer=optimizer, accumulation_steps=2).run()
+        assert len(steps) == 3
+
+    def test_handlers_find_paths_losses_and_fused_logits(self, items, trainer):
+        made = trainer(items[:2], batch_size=2)
+        made.run()
+        assert made.state.paths.sample_index.tolist() == [0, 1, 1]
+        assert set(made.state.losses) == {"loss", "distance"}
+        assert torch.equal(made.state.output["pred"], made.state.paths.fused.logits)
+        assert not made.state.output["pred"].requires_grad
+
+
+class TestAbsentModality:
+    def second_encoder(self, network) -> list[torch.Tensor]:
+        return weights(network.backbone.encoders[1])
+
+    @pytest.mark.parametrize("zero", [True, False])
+    def test_its_parameters_decay_only_where_they_count_as_having_gradient_zero(self, network, items, trainer, zero):
+        before = self.second_encoder(network)
+        optimizer = torch.optim.AdamW(network.parameters(), lr=0.1, weight_decay=0.5)
+        trainer([items[0]], optimizer=optimizer, zero_absent_gradients=zero).run()
+        factor = 1 - 0.1 * 0.5 if zero else 1
+        for old, new in zip(before, self.second_encoder(network), strict=True):
+            torch.testing.assert_close(new, old * factor)
+
+
+class TestAutocast:
+    @pytest.mark.parametrize("amp", [False, True])
+    def test_bfloat16_is_used_on_the_cpu_and_logits_stay_float32(self, network, items, trainer, amp):
+        seen = []
+        hook = (
+            network.backbone.encoders[0]
+            .levels[0][0]
+            .conv.register_forward_hook(lambda module, inputs, output: seen.append(output.dtype))
+        )
+        made = trainer([items[1]], amp=amp)
+        made.run()
+        hook.remove()
+        assert seen == [torch.bfloat16 if amp else torch.float32]
+        assert made.state.output["pred"].dtype == torch.float32
+
+    def test_the_objective_runs_in_full_precision(self, items, trainer):
+        class Watch(MeanLogit):
+            def forward(self, output, target, presence):
+                self.product = nn.functional.linear(torch.ones(1, 2), torch.ones(1, 2)).dtype
+                return super().forward(output, target, presence)
+
+        objective = Watch()
+        trainer([items[1]], amp=True, objective=objective).run()
+        assert objective.product == torch.float32
