@@ -19,6 +19,10 @@ GRID_TOLERANCE = 1e-3
 """By how much entries of two affines may differ (mm) where the volumes count as lying on one grid."""
 
 
+SPACING_LIMITS = (0.01, 50.0)
+"""Millimetres between voxels that are believed."""
+
+
 @dataclass(frozen=True)
 class Grid:
     """The voxels of a volume in space.
@@ -59,7 +63,8 @@ def read_volume(path: Path | str, *, case: str) -> Volume:
     """Read a 3D NIfTI file; a 4D file with a single volume is one too.
 
     Raises:
-        CaseError: no such file, not readable to its end, no NIfTI, not 3D, no real numbers, no usable affine.
+        CaseError: no such file, not readable to its end, no NIfTI, not 3D, no real numbers, no usable affine,
+            voxels that are absurdly small or large.
     """
     path = Path(path)
     if not path.is_file():
@@ -89,6 +94,12 @@ def read_volume(path: Path | str, *, case: str) -> Volume:
         raise CaseError(
             f"{case}: {path} has an affine without extent or with numbers that are not finite; "
             f"expected one that maps voxels to millimetres: repair its header"
+        )
+    spacing = np.linalg.norm(affine[:3, :3], axis=0)
+    if spacing.min() < SPACING_LIMITS[0] or spacing.max() > SPACING_LIMITS[1]:
+        raise CaseError(
+            f"{case}: {path} has voxels of {_by(f'{length:.3g}' for length in spacing)} mm; accepted: "
+            f"{SPACING_LIMITS[0]} to {SPACING_LIMITS[1]:g} mm: repair its header"
         )
     return Volume(array, Grid(path.name, array.shape, affine), path)
 

@@ -93,15 +93,24 @@ def run(workflow) -> Callable[..., ConfigWorkflow]:
 
 
 @pytest.fixture
-def random_weights(workflow, tmp_path) -> Path:
-    """Weights that were never trained, whose predictions hold several classes."""
-    inference = workflow("inference", "inference")
-    inference.initialize()
-    path = tmp_path / "random.pt"
-    torch.manual_seed(1)
-    state = inference.parser.get_parsed_content("network_def").state_dict()
-    torch.save({name: torch.randn_like(value) * value.std().nan_to_num(1.0) for name, value in state.items()}, path)
-    return path
+def random_weights_of(workflow, tmp_path) -> Callable[[str], Path]:
+    """Weights of a bundle that were never trained, whose predictions hold several classes."""
+
+    def make(bundle: str) -> Path:
+        inference = workflow("inference", "inference", of=bundle)
+        inference.initialize()
+        path = tmp_path / f"random_{bundle}.pt"
+        torch.manual_seed(1)
+        state = inference.parser.get_parsed_content("network_def").state_dict()
+        torch.save({name: torch.randn_like(value) * value.std().nan_to_num(1.0) for name, value in state.items()}, path)
+        return path
+
+    return make
+
+
+@pytest.fixture
+def random_weights(random_weights_of) -> Path:
+    return random_weights_of("brats2020_rfnet")
 
 
 @pytest.fixture

@@ -26,16 +26,16 @@ def complete(phantoms) -> dict:
 
 
 @pytest.fixture
-def segment(run, random_weights, tmp_path):
+def segment(run, random_weights_of, tmp_path):
     """Segment scans, given as images by modality, as one case; returns the label map and a scan as it was stored."""
 
-    def make(name: str, scans: dict, **overrides) -> tuple[nib.Nifti1Image, nib.Nifti1Image]:
+    def make(name: str, scans: dict, of: str = "brats2020_rfnet") -> tuple[nib.Nifti1Image, nib.Nifti1Image]:
         folder = tmp_path / f"scans_{name}" / name
         folder.mkdir(parents=True)
         for modality, image in scans.items():
             nib.save(image, folder / f"{name}_{modality}.nii.gz")
         out = tmp_path / f"out_{name}"
-        run("inference", "inference", dataset_dir=folder.parent, output_dir=out, ckpt=random_weights, **overrides)
+        run("inference", "inference", of=of, dataset_dir=folder.parent, output_dir=out, ckpt=random_weights_of(of))
         return nib.load(out / name / f"{name}_seg.nii.gz"), nib.load(folder / f"{name}_{modality}.nii.gz")
 
     return make
@@ -183,3 +183,47 @@ def test_negative_voxels_inside_the_brain_are_kept(run, complete, random_weights
     nonzero = array != 0
     assert int((image != background).sum()) == nonzero.sum()
     assert image[image != background].mean().abs() < 1e-3
+
+
+class TestSlices:
+    """A network of two dimensions on volumes."""
+
+    @pytest.fixture
+    def scans(self, slice_phantoms) -> dict:
+        case = json.loads((slice_phantoms / "datalist.json").read_text())["test"][0]
+        return {key: nib.load(slice_phantoms / case[key]) for key in ("t1", "flair") if key in case}
+
+    def segment_slices(self, segment, name, scans):
+        label_map, scan = segment(name, scans, of="tcga_lgg_rfnet")
+        assert_same_geometry(label_map, scan)
+        return values(label_map)
+
+    @pytest.mark.parametrize("codes", ["RAS", "SLA"])
+    def test_a_volume_stored_along_other_axes_is_cut_the_same(self, segment, scans, codes):
+        canonical = self.segment_slices(segment, "canonical", scans)
+        scans = {name: turned(image, codes) for name, image in scans.items()}
+        found = self.segment_slices(segment, "turned", scans)
+        image = nib.Nifti1Image(canonical, np.diag([-11.52, -11.52, 5, 1]))
+        np.testing.assert_array_equal(found, values(turned(image, codes)))
+        assert 0 < canonical.sum() < canonical.size
+
+    def test_another_resolution_is_brought_back(self, segment, scans):
+        finer = {name: nib.Nifti1Image(np.kron(values(s), np.ones((2, 2, 1))), s.affine) for name, s in scans.items()}
+        for image in finer.values():
+            image.set_sform(np.diag([-5.76, -5.76, 5, 1]), code=1)
+            image.set_qform(None)
+        found = self.segment_slices(segment, "finer", finer)
+        assert found.shape == (40, 40, 8) and 0 < found.sum() < found.size
+
+    def test_one_slice_that_is_smaller_than_the_window(self, segment, scans):
+        one = {name: nib.Nifti1Image(values(s)[4:16, 3:13, 4:5], s.affine) for name, s in scans.items()}
+        assert self.segment_slices(segment, "one", one).shape == (12, 10, 1)
+
+    def test_a_blank_slice_is_of_one_class(self, segment, scans):
+        blank = {}
+        for name, scan in scans.items():
+            array = values(scan).copy()
+            array[..., 0] = 0
+            blank[name] = nib.Nifti1Image(array, scan.affine)
+        found = self.segment_slices(segment, "blank", blank)
+        assert len(np.unique(found[..., 0])) == 1 and len(np.unique(found)) == 2

@@ -10,7 +10,6 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import pytest
-import torch
 
 from passion_components import __version__
 
@@ -26,14 +25,8 @@ def package(out: Path) -> Path:
 
 
 @pytest.fixture
-def weights(workflow, tmp_path) -> Path:
-    """Weights that were never trained, of the size of the tests."""
-    made = workflow("inference", "inference", of=NAME)
-    made.initialize()
-    state = made.parser.get_parsed_content("network_def").state_dict()
-    torch.manual_seed(2)
-    torch.save({name: torch.randn_like(value) for name, value in state.items()}, tmp_path / "weights.pt")
-    return tmp_path / "weights.pt"
+def weights(random_weights_of) -> Path:
+    return random_weights_of(NAME)
 
 
 def test_is_the_same_bytes_twice_and_its_hash_is_told(tmp_path):

@@ -156,6 +156,12 @@ class TestRefusals:
         nib.save(nib.Nifti1Image(brain, None, image.header), tmp_path / "t1.nii.gz")
         assert "t1.nii.gz has an affine without extent" in refusal(load, t1=str(tmp_path / "t1.nii.gz"))
 
+    @pytest.mark.parametrize("spacing", [0.001, 1000.0])
+    def test_voxels_of_an_absurd_size(self, load, tmp_path, brain, spacing):
+        nib.save(nib.Nifti1Image(brain, np.diag([spacing, 1, 1, 1])), tmp_path / "t1.nii.gz")
+        message = refusal(load, t1=str(tmp_path / "t1.nii.gz"))
+        assert "t1.nii.gz has voxels of" in message and "accepted: 0.01 to 50 mm" in message
+
     @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
     def test_voxels_that_are_no_finite_numbers_are_counted(self, load, save, brain, value):
         brain[5, 5, 5:7] = value
