@@ -21,6 +21,8 @@ ROOT = Path(__file__).resolve().parents[1]
 TEMPLATES = ROOT / "scripts" / "templates"
 DATASETS = ("brats2020", "tcga_lgg")
 BACKBONES = ("rfnet",)
+_HEADINGS = {"dice": "Dice", "hd95": "HD95 in mm"}
+_FORMATS = {"dice": ".3f", "hd95": ".1f"}
 
 
 def merged(*layers: Path) -> dict[str, Any]:
@@ -87,10 +89,36 @@ def model_card(dataset: str, backbone: str, metadata: dict[str, Any]) -> str:
         "description": metadata["description"],
         "data": (TEMPLATES / f"model_card_{dataset}.md").read_text(encoding="utf-8").strip(),
         "network": (TEMPLATES / f"model_card_{backbone}.md").read_text(encoding="utf-8").strip(),
+        "performance": performance(ROOT / "bundles" / f"{dataset}_{backbone}" / "models"),
     }
     for key, value in parts.items():
         text = text.replace("{" + key + "}", value)
     return text
+
+
+def performance(models: Path) -> str:
+    """What the model card says of the weights in ``models``: their training, and the scores in evaluation.json."""
+    if not (models / "evaluation.json").exists():
+        return "No weights are shipped with this bundle yet, so there is no number to report."
+    summary = json.loads((models / "evaluation.json").read_text(encoding="utf-8"))
+    about = json.loads((models / "model.json").read_text(encoding="utf-8"))
+    run, weights = about["trained_on"], summary["run"]["weights"]
+    regions = [(metric, region) for metric in summary["metrics"] for region in summary["regions"]]
+    lines = [
+        f"`models/model.pt` (the same state in `model.safetensors`; SHA-256 `{weights['sha256'][:16]}...`): "
+        f"{run['network']}, {run['objective'].split('(')[0]}, {run['training_cases']} training cases, "
+        f"{about['epoch']} epochs, seed {run['seed']}. The threshold of {about['threshold']} was chosen on validation "
+        f"cases (`threshold.csv`) and is part of the last layer's bias. Scored once on {summary['cases']} test cases "
+        f"(`evaluation.json`, means over cases):",
+        "",
+        "| sequences | n | " + " | ".join(f"{_HEADINGS[metric]}, {region}" for metric, region in regions) + " |",
+        "|:---|---:|" + "---:|" * len(regions),
+    ]
+    entries = [*summary["subsets"].items(), ("mean of the subsets", summary["mean_over_subsets"])]
+    for name, entry in entries:
+        cells = [f"{entry[metric][region]:{_FORMATS[metric]}}" for metric, region in regions]
+        lines.append(f"| {name} | {entry['n']} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
 
 
 def main() -> int:

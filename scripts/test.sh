@@ -9,6 +9,8 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 bash scripts/setup_env.sh
 python=.venv/bin/python
 export OMP_NUM_THREADS="${OMP_NUM_THREADS:-1}" MPLBACKEND=Agg
+# itk's wrappers warn when the interpreter ends, which would come after pytest's summary
+export PYTHONWARNINGS="${PYTHONWARNINGS:-ignore:builtin type swig:DeprecationWarning}"
 
 selection=(-m "not full")
 arguments=()
