@@ -4,7 +4,7 @@
 
 writes models/model.pt and model.safetensors (the same state), model.json (what they were trained on), threshold.csv,
 history.csv and preference.csv of the run, and evaluation.json, from which scripts/generate_bundles.py makes the numbers
-of the model card. For networks of two classes: that the foreground is drawn where its probability exceeds a threshold is
+of the model card. For networks of two classes: that the foreground is drawn above a threshold of probability is
 written into the bias of the last layer, so that whoever uses the weights takes the more probable class, as always.
 """
 
