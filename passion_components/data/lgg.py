@@ -108,7 +108,7 @@ def prepare_lgg(
         out: folder to write to; without a datalist yet.
         split: shares of the parts.
         seed: of the split.
-        forced: patient -> part that it must be in, whatever the split.
+        forced: patient -> part that it must be in, whatever the split; the others are split as if they were all.
         progress: called with the number of patients done and of all.
 
     Returns:
@@ -122,6 +122,7 @@ def prepare_lgg(
     if (out / "datalist.json").exists():
         raise ValueError(f"{out / 'datalist.json'}: exists already; remove it first, or name another folder")
     folders, problems = _patient_folders(source)
+    force_into_parts([{"case": folder.name} for folder in folders], forced)  # a misspelt name is told before the work
     cases, rows = [], {}
     for number, folder in enumerate(folders, 1):
         try:
@@ -135,7 +136,7 @@ def prepare_lgg(
             progress(number, len(folders))
     if not cases:
         raise FileNotFoundError(f"{source}: no patient can be used; first of {len(problems)} problems: {problems[0]}")
-    free, fixed = force_into_parts(cases, forced)
+    free, fixed = force_into_parts(cases, {name: part for name, part in forced.items() if name in rows})
     parts = split_by_stratum(free, split, seed, stratum=lambda case: case["case"].split("_")[1])
     parts = {part: sorted(parts[part] + fixed[part], key=lambda case: case["case"]) for part in parts}
     summary = _summary(source, rows, problems)
@@ -162,7 +163,7 @@ def _patient_folders(source: Path) -> tuple[list[Path], list[str]]:
 
 def _count_slices(folder: Path) -> int:
     """The number of slices, after their numbers and masks have been checked."""
-    pattern = re.compile(re.escape(folder.name) + r"_(\d+)(_mask)?\.tif")
+    pattern = re.compile(re.escape(folder.name) + r"_([1-9]\d*)(_mask)?\.tif")
     found: dict[bool, set[int]] = {False: set(), True: set()}
     for file in folder.iterdir():
         match = pattern.fullmatch(file.name)
@@ -170,8 +171,8 @@ def _count_slices(folder: Path) -> int:
             found[match[2] is not None].add(int(match[1]))
         elif file.suffix.lower() in (".tif", ".tiff"):
             raise CaseError(
-                f"{folder.name}: {file.name} is no slice of this patient; expected {folder.name}_<number>.tif: "
-                f"remove it"
+                f"{folder.name}: {file.name} is no slice of this patient; expected {folder.name}_<number>.tif, "
+                f"numbered 1, 2 and so on: rename or remove it"
             )
     numbers, masks = found[False], found[True]
     if not numbers:
@@ -192,18 +193,14 @@ def _count_slices(folder: Path) -> int:
 
 def _read(path: Path, channels: tuple[int, ...]) -> np.ndarray:
     """One TIFF as uint8 (rows, columns, *channels)."""
+    expected = f"expected {'an RGB' if channels else 'a grey'} image of 8 bits: fetch it again"
     try:
         array = itk.array_from_image(itk.imread(str(path)))
-    except Exception as error:  # itk raises RuntimeError with a page of context, or TypeError for a pixel type
-        raise CaseError(
-            f"{path.parent.name}: {path.name} cannot be read ({type(error).__name__}); expected a TIFF of 8 bits: "
-            f"fetch it again"
-        ) from error
+    except Exception as error:  # RuntimeError with a page of context, or TypeError for a pixel type that itk has not
+        found = "has another pixel type" if isinstance(error, TypeError) else "cannot be read"
+        raise CaseError(f"{path.parent.name}: {path.name} {found}; {expected}") from error
     if array.dtype != np.uint8 or array.ndim != 2 + len(channels) or array.shape[2:] != channels:
-        kind = "an RGB image" if channels else "a grey image"
-        raise CaseError(
-            f"{path.parent.name}: {path.name} is {_by(array.shape)} of {array.dtype}; expected {kind} of 8 bits"
-        )
+        raise CaseError(f"{path.parent.name}: {path.name} is {_by(array.shape)} of {array.dtype}; {expected}")
     return array
 
 

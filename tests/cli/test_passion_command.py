@@ -165,6 +165,20 @@ class TestLgg:
         parts = json.loads((tmp_path / "data" / "datalist.json").read_text())
         assert patient in {case["case"] for case in parts["test"]}
 
+    def test_what_is_left_out_is_told_and_the_others_go_to_the_part_that_is_asked_for(self, tmp_path):
+        run("phantom", "lgg", "--cases", 2, "--size", "16,16,16", "--out", tmp_path / "lgg")
+        damaged = "TCGA_BB_0001_19990101"
+        (tmp_path / "lgg" / damaged / f"{damaged}_1_mask.tif").unlink()
+        split = ("--split", "training=0,validation=0,test=1")
+        result = run("prepare", "lgg", tmp_path / "lgg", "--out", tmp_path / "data", *split)
+        assert result.exit_code == 0, result.output
+        assert result.stderr.splitlines() == [
+            f"note: {damaged}: no mask of slice 1; expected one for every number from 1 to 8: "
+            f"fetch the folder again; left out"
+        ]
+        parts = json.loads((tmp_path / "data" / "datalist.json").read_text())
+        assert [len(parts[part]) for part in ("training", "validation", "test")] == [0, 0, 1]
+
     def test_a_patient_in_two_parts_is_refused(self, tmp_path, capsys, monkeypatch):
         options = ("--test", "TCGA_A_1_1", "--training", "TCGA_A_1_1", "--out", tmp_path / "data")
         line = error_line(capsys, monkeypatch, "prepare", "lgg", tmp_path, *options)

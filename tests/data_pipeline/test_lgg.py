@@ -102,6 +102,23 @@ class TestBadInput:
     def damage_no_mask(self, folder):
         (folder / f"{folder.name}_2_mask.tif").unlink()
 
+    def damage_no_image(self, folder):
+        (folder / f"{folder.name}_8.tif").unlink()
+
+    def damage_from_zero(self, folder):
+        for end in (".tif", "_mask.tif"):
+            shutil.copy(folder / f"{folder.name}_1{end}", folder / f"{folder.name}_0{end}")
+
+    def damage_mask_size(self, folder):
+        save(folder / f"{folder.name}_2_mask.tif", np.zeros((9, 10), np.uint8))
+
+    def damage_depth(self, folder):
+        save(folder / f"{folder.name}_2.tif", np.zeros((18, 20, 3), np.uint16), is_vector=True)
+
+    def damage_constant(self, folder):
+        for number in range(1, 9):
+            save(folder / f"{folder.name}_{number}.tif", np.full((18, 20, 3), (5, 6, 7), np.uint8), is_vector=True)
+
     def damage_mask_values(self, folder):
         save(folder / f"{folder.name}_2_mask.tif", np.full((18, 20), 128, np.uint8))
 
@@ -122,6 +139,11 @@ class TestBadInput:
         [
             ("gap", "no slice 3; expected one for every number from 1 to 8"),
             ("no_mask", "no mask of slice 2; expected one for every number"),
+            ("no_image", "no slice 8; expected one for every number from 1 to 8"),
+            ("from_zero", "numbered 1, 2 and so on"),
+            ("mask_size", "slice 2 has 18 x 20 pixels, its mask 9 x 10"),
+            ("depth", "_2.tif has another pixel type; expected an RGB image of 8 bits"),
+            ("constant", "every channel is constant"),
             ("mask_values", "_2_mask.tif holds 128; accepted: 0 and 255"),
             ("size", "slice 2 has 18 x 22 pixels, its mask 18 x 20, slice 1 18 x 20"),
             ("grey", "_2.tif is 18 x 20 of uint8; expected an RGB image of 8 bits"),
@@ -145,6 +167,10 @@ class TestBadInput:
         with pytest.raises(FileNotFoundError, match=r"no folder of a patient; .* did you mean .*kaggle_3m\?"):
             prepare(own.parent, tmp_path / "out")
 
+    def test_no_such_folder(self, tmp_path):
+        with pytest.raises(FileNotFoundError, match="no such folder"):
+            prepare(tmp_path / "nowhere", tmp_path / "out")
+
     def test_nothing_usable_is_an_error_and_leaves_no_datalist(self, own, tmp_path):
         for folder in own.iterdir():
             self.damage_gap(folder)
@@ -156,6 +182,16 @@ class TestBadInput:
         prepare(published, tmp_path / "out")
         with pytest.raises(ValueError, match="exists already"):
             prepare(published, tmp_path / "out")
+
+    def test_a_run_that_was_cut_leaves_no_datalist_and_can_be_repeated(self, published, tmp_path):
+        def cut(done, total):
+            if done == 3:
+                raise KeyboardInterrupt
+
+        with pytest.raises(KeyboardInterrupt):
+            prepare(published, tmp_path / "out", progress=cut)
+        assert sorted(path.name for path in (tmp_path / "out").iterdir()) == sorted(map(case_name, (1, 3, 6)))
+        assert prepare(published, tmp_path / "out")[2]["patients"] == 8
 
     def test_no_slices_at_all(self, tmp_path):
         (tmp_path / case_name(1)).mkdir()
@@ -199,9 +235,28 @@ class TestSplit:
         parts = prepare(published, tmp_path / "out", split={"training": 0, "validation": 0, "test": 1})[1]
         assert [len(parts[part]) for part in ("training", "validation", "test")] == [0, 0, 8]
 
-    def test_a_forced_name_that_is_no_patient_is_refused_with_the_nearest(self, published, tmp_path):
+    def test_a_forced_name_that_is_no_patient_is_refused_with_the_nearest_before_anything_is_written(
+        self, published, tmp_path
+    ):
         with pytest.raises(ValueError, match=rf"no such case; did you mean .*{case_name(1)}"):
             prepare(published, tmp_path / "out", forced={case_name(1)[:-1] + "2": "test"})
+        assert not (tmp_path / "out").exists()
+
+    def test_a_forced_patient_that_cannot_be_used_is_left_out_as_any_other(self, own, tmp_path):
+        (own / case_name(2) / f"{case_name(2)}_2.tif").unlink()
+        _, parts, _, problems = prepare(own, tmp_path / "out", forced={case_name(2): "test", case_name(1): "test"})
+        assert len(problems) == 1 and problems[0].startswith(case_name(2))
+        assert case_name(1) in {case["case"] for case in parts["test"]}
+
+    def test_the_same_files_come_out_every_time_and_the_source_stays_as_it_was(self, own, tmp_path):
+        def content(folder):
+            return {file.relative_to(folder): file.read_bytes() for file in folder.rglob("*") if file.is_file()}
+
+        before = content(own)
+        for name in ("one", "two"):
+            prepare(own, tmp_path / name)
+        assert content(tmp_path / "one") == content(tmp_path / "two")
+        assert content(own) == before
 
 
 class TestPhantom:
