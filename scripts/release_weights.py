@@ -27,6 +27,7 @@ from tqdm import tqdm
 
 from passion_components.data.datalists import datalist_hash
 from passion_components.files import sha256_of, write_atomically, write_text_atomically
+from passion_components.handlers.checkpoint import save_tensors
 from passion_components.metrics.overlap import dice
 from passion_components.modalities import subset_table
 from passion_components.transforms.restore import restore_probabilities
@@ -68,7 +69,7 @@ def validation_dice(bundle: Path, dataset_dir: Path, state: dict[str, torch.Tens
 
 def write_weights(models: Path, run: Path, state: dict[str, torch.Tensor], chosen: float) -> None:
     """The state in both formats, and what it was trained on."""
-    write_atomically(models / "model.pt", lambda path: torch.save(state, path))
+    save_tensors(models / "model.pt", state)
     write_atomically(models / "model.safetensors", lambda path: save_file(state, path))
     about = json.loads((run / "model.json").read_text(encoding="utf-8"))
     about |= {"sha256": sha256_of(models / "model.pt"), "threshold": chosen}

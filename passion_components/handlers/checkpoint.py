@@ -25,6 +25,19 @@ class ResumeError(ValueError):
     """A run cannot go on from what lies in its output folder; the message is one line for the user."""
 
 
+def save_tensors(path: Path | str, content: Any) -> None:
+    """``torch.save``, atomically and with equal bytes for equal content.
+
+    Given a path, torch writes its name into the file, here that of the temporary one; given an open file it does not.
+    """
+
+    def write(partial: Path) -> None:
+        with open(partial, "wb") as file:
+            torch.save(content, file)
+
+    write_atomically(path, write)
+
+
 class TrainingCheckpointHandler:
     """Save after every epoch; load before the first one of a resumed run.
 
@@ -115,7 +128,7 @@ class TrainingCheckpointHandler:
             "epoch": engine.state.epoch,
             "iteration": engine.state.iteration,
         }
-        write_atomically(self.output_dir / STATE_FILE, lambda path: torch.save(state, path))
+        save_tensors(self.output_dir / STATE_FILE, state)
 
     def _validated(self, engine: Engine) -> float | None:
         """Mean Dice of this epoch's validation, None where there was none."""
@@ -125,6 +138,6 @@ class TrainingCheckpointHandler:
 
     def _save_weights(self, name: str, weights: dict[str, torch.Tensor], about: dict[str, Any]) -> None:
         path = self.output_dir / f"{name}.pt"
-        write_atomically(path, lambda partial: torch.save(weights, partial))
+        save_tensors(path, weights)
         text = json.dumps({"sha256": sha256_of(path)} | about, indent=2, sort_keys=True)
         write_text_atomically(path.with_suffix(".json"), text + "\n")

@@ -242,6 +242,13 @@ class TestCheckpoint:
         train([None], start=10.0)
         assert self.saved(tmp_path, "model_last") == 11
 
+    def test_equal_weights_are_equal_bytes(self, train, tmp_path, monkeypatch):
+        train([None])
+        first = (tmp_path / "model.pt").read_bytes()
+        monkeypatch.setattr("os.getpid", lambda: 123456)
+        train([None])
+        assert (tmp_path / "model.pt").read_bytes() == first
+
     def test_no_half_written_file_is_left(self, train, tmp_path):
         train([0.1])
         names = {path.name for path in tmp_path.iterdir()}
