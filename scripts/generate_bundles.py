@@ -71,16 +71,20 @@ def bundle_files(dataset: str, backbone: str) -> dict[str, str]:
     metadata = merged(
         TEMPLATES / "metadata.yaml", TEMPLATES / f"metadata_{dataset}.yaml", TEMPLATES / f"metadata_{backbone}.yaml"
     )
+    title = metadata.pop("backbone")
+    for key in ("name", "description"):
+        metadata[key] = metadata[key].replace("{backbone}", title)
     metadata["version"] = __version__
     files["configs/metadata.json"] = as_json(metadata)
     files["configs/logging.conf"] = (TEMPLATES / "logging.conf").read_text(encoding="utf-8")
     files["LICENSE"] = (ROOT / "LICENSE").read_text(encoding="utf-8")
-    files["docs/README.md"] = model_card(dataset, backbone, metadata)
+    batch_size = json.loads(files["configs/train.json"])["batch_size"]
+    files["docs/README.md"] = model_card(dataset, backbone, metadata, batch_size)
     files["docs/data_license.txt"] = (TEMPLATES / f"data_license_{dataset}.txt").read_text(encoding="utf-8")
     return files
 
 
-def model_card(dataset: str, backbone: str, metadata: dict[str, Any]) -> str:
+def model_card(dataset: str, backbone: str, metadata: dict[str, Any], batch_size: int) -> str:
     """The bundle's README from its template, with names filled in."""
     text = (TEMPLATES / "model_card.md").read_text(encoding="utf-8")
     parts = {
@@ -89,6 +93,7 @@ def model_card(dataset: str, backbone: str, metadata: dict[str, Any]) -> str:
         "description": metadata["description"],
         "data": (TEMPLATES / f"model_card_{dataset}.md").read_text(encoding="utf-8").strip(),
         "network": (TEMPLATES / f"model_card_{backbone}.md").read_text(encoding="utf-8").strip(),
+        "batch_size": str(batch_size),
         "performance": performance(ROOT / "bundles" / f"{dataset}_{backbone}" / "models"),
     }
     for key, value in parts.items():

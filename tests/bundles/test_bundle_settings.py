@@ -97,6 +97,8 @@ def test_the_network_takes_and_gives_what_the_metadata_say(of, n):
 def test_metadata_follow_the_schema(of):
     metadata = json.loads((ROOT / "bundles" / of / "configs" / "metadata.json").read_text())
     jsonschema.validate(metadata, SCHEMA)
+    told = metadata["name"].lower().replace("-", "_") + " " + metadata["description"].lower()
+    assert all(word in told for word in of.rsplit("_", 1)) and all(name in told for name in spec_of(of).modalities)
     channels = metadata["network_data_format"]["inputs"]["image"]
     assert channels["num_channels"] == len(spec_of(of).modalities) == len(channels["channel_def"])
     pred = metadata["network_data_format"]["outputs"]["pred"]
