@@ -62,3 +62,8 @@ def present_names(presence: torch.Tensor, modalities: Sequence[str]) -> tuple[st
 def subset_table(modalities: Sequence[str]) -> torch.Tensor:
     """All subsets as one bool tensor of shape (2^M - 1, M), rows in the order of :func:`all_subsets`."""
     return torch.stack([presence_vector(subset, modalities) for subset in all_subsets(modalities)])
+
+
+def subsets_within(table: torch.Tensor, presence: torch.Tensor) -> torch.Tensor:
+    """The rows of a table of subsets (n, M) that need nothing but what a presence (M,) or (1, M) marks."""
+    return table[~(table & ~presence).any(1)]

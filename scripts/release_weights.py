@@ -4,8 +4,8 @@
 
 writes models/model.pt and model.safetensors (the same state), model.json (what they were trained on), threshold.csv,
 history.csv and preference.csv of the run, and evaluation.json, from which scripts/generate_bundles.py makes the numbers
-of the model card. For networks of two classes: that the foreground is drawn above a threshold of probability is
-written into the bias of the last layer, so that whoever uses the weights takes the more probable class, as always.
+of the model card. For networks of two classes only: the threshold on the foreground's probability is written into the
+bias of the last layer, so that whoever uses the weights takes the more probable class, as always.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from passion_components.data.datalists import datalist_hash
 from passion_components.files import sha256_of, write_atomically, write_text_atomically
 from passion_components.handlers.checkpoint import save_tensors
 from passion_components.metrics.overlap import dice
-from passion_components.modalities import subset_table
+from passion_components.modalities import subset_table, subsets_within
 from passion_components.transforms.restore import restore_probabilities
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -55,8 +55,9 @@ def validation_dice(bundle: Path, dataset_dir: Path, state: dict[str, torch.Tens
     cases = parser.get_parsed_content("validate#dataset")
     table = subset_table(parser.get_parsed_content("modalities"))
     found: dict[float, list[float]] = {threshold: [] for threshold in THRESHOLDS}
-    for case in tqdm([cases[index] for index in range(len(cases))], desc="validation", unit="case"):
-        subsets = table[~(table & ~case["presence"]).any(1)]
+    for index in tqdm(range(len(cases)), desc="validation", unit="case"):
+        case = cases[index]
+        subsets = subsets_within(table, case["presence"])
         with torch.inference_mode():
             predicted = inferer(case["image"][None], network, presence=case["presence"][None], subsets=subsets)[0]
         truth = case["reference"][0].numpy() > 0

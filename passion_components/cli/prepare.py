@@ -8,9 +8,9 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from passion_components.cli.progress import progress
 from passion_components.data.datalists import parse_split, presence_table
 from passion_components.data.discovery import prepare_brats
 from passion_components.data.lgg import prepare_lgg
@@ -27,6 +27,11 @@ SplitOption = Annotated[
     ),
 ]
 
+SeedOption = Annotated[int, typer.Option(min=0, help="Another seed splits the cases otherwise.")]
+ForcedOption = Annotated[
+    list[str] | None, typer.Option(show_default=False, help="Patient that must be in this part; may be repeated.")
+]
+
 
 @app.callback()
 def prepare() -> None:
@@ -38,7 +43,7 @@ def brats(
     source: Annotated[Path, typer.Argument(metavar="SRC", help="Folder with the cases, at any depth; only read.")],
     out: Annotated[Path, typer.Option(help="Folder for datalist.json.")],
     split: SplitOption = "training=0.7,validation=0.1,test=0.2",
-    seed: Annotated[int, typer.Option(min=0, help="Another seed splits the cases otherwise.")] = 0,
+    seed: SeedOption = 0,
 ) -> None:
     """BraTS2020: <case>/<case>_{flair,t1,t1ce,t2,seg}.nii.gz (or .nii).
 
@@ -57,17 +62,12 @@ def brats(
     print_parts(datalist, parts, BRATS2020.modalities)
 
 
-ForcedOption = Annotated[
-    list[str] | None, typer.Option(show_default=False, help="Patient that must be in this part; may be repeated.")
-]
-
-
 @app.command()
 def lgg(
     source: Annotated[Path, typer.Argument(metavar="SRC", help="Folder with the TCGA_... folders; only read.")],
     out: Annotated[Path, typer.Option(help="Folder for the volumes, datalist.json and summary.json.")],
     split: SplitOption = "training=0.7,validation=0.1,test=0.2",
-    seed: Annotated[int, typer.Option(min=0, help="Another seed splits the patients otherwise.")] = 0,
+    seed: SeedOption = 0,
     training: ForcedOption = None,
     validation: ForcedOption = None,
     test: ForcedOption = None,
@@ -89,17 +89,14 @@ def lgg(
     for part, name in [(part, name) for part, names in by_part.items() for name in names or ()]:
         if forced.setdefault(name, part) != part:
             raise ValueError(f"{name} is forced into {forced[name]} and into {part}; name it once")
-    columns = (TextColumn("reading"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    console = Console(stderr=True)
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
-        task = bar.add_task("reading", total=None)
+    with progress("reading") as update:
         datalist, parts, summary, problems = prepare_lgg(
             source,
             out,
             split=parse_split(split),
             seed=seed,
             forced=forced,
-            progress=lambda done, total: bar.update(task, completed=done, total=total),
+            progress=lambda done, total: update(completed=done, total=total),
         )
     for problem in problems:
         typer.echo(f"note: {problem}", err=True)

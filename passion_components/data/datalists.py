@@ -84,6 +84,18 @@ def write_datalist(path: Path | str, parts: Mapping[str, Iterable[Mapping[str, s
     return path
 
 
+def new_datalist(folder: Path) -> Path:
+    """Where the datalist of a folder goes that has none yet.
+
+    Raises:
+        ValueError: it has one.
+    """
+    path = folder / "datalist.json"
+    if path.exists():
+        raise ValueError(f"{path}: exists already; remove it first, or name another folder")
+    return path
+
+
 def parse_split(text: str) -> dict[str, float]:
     """Shares by part from ``training=0.7,validation=0.1,test=0.2``.
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from passion_components.data.datalists import split_cases, write_datalist
+from passion_components.data.datalists import new_datalist, split_cases, write_datalist
 from passion_components.datasets import DatasetSpec
 from passion_components.modalities import canonical_modality
 
@@ -84,9 +84,7 @@ def prepare_brats(
         FileNotFoundError: as :func:`find_brats_cases`.
         ValueError: as :func:`~passion_components.data.datalists.split_cases`; ``out`` already has a datalist.
     """
-    datalist = Path(out) / "datalist.json"
-    if datalist.exists():
-        raise ValueError(f"{datalist}: exists already; remove it first, or name another folder")
+    datalist = new_datalist(Path(out))
     cases, problems = find_brats_cases(source)
     parts = split_cases(cases, split, seed)
     return write_datalist(datalist, parts), parts, problems

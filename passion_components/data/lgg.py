@@ -19,8 +19,9 @@ import itk
 import nibabel as nib
 import numpy as np
 
-from passion_components.data.datalists import force_into_parts, split_by_stratum, write_datalist
-from passion_components.data.errors import CaseError
+from passion_components.data.datalists import force_into_parts, new_datalist, split_by_stratum, write_datalist
+from passion_components.data.errors import CaseError, by
+from passion_components.data.nifti import nifti_image
 from passion_components.datasets import TCGA_LGG
 from passion_components.files import write_atomically, write_text_atomically
 
@@ -31,7 +32,7 @@ GEOMETRY_NOTE = (
     f"nominal: field of view {FIELD_OF_VIEW} mm, {SLICE_DISTANCE:g} mm between slices; "
     "the published files carry no spacing"
 )
-_PATIENT = re.compile(r"TCGA_(?P<institution>[A-Za-z0-9]+)_[A-Za-z0-9]+_\d+")
+_PATIENT = re.compile(r"TCGA_[A-Za-z0-9]+_[A-Za-z0-9]+_\d+")
 _MAX_LISTED = 5
 
 
@@ -71,8 +72,8 @@ def read_patient(folder: Path) -> Patient:
     for number, (image, mask) in enumerate(zip(images, masks, strict=True), 1):
         if not image.shape[:2] == mask.shape == images[0].shape[:2]:
             raise CaseError(
-                f"{folder.name}: slice {number} has {_by(image.shape[:2])} pixels, its mask {_by(mask.shape)}, slice 1 "
-                f"{_by(images[0].shape[:2])}; expected one size per patient: fetch the folder again"
+                f"{folder.name}: slice {number} has {by(image.shape[:2])} pixels, its mask {by(mask.shape)}, slice 1 "
+                f"{by(images[0].shape[:2])}; expected one size per patient: fetch the folder again"
             )
         if not np.isin(mask, (0, 255)).all():
             wrong = ", ".join(map(str, np.setdiff1d(mask, (0, 255))[:_MAX_LISTED]))
@@ -119,8 +120,7 @@ def prepare_lgg(
         ValueError: ``out`` already has a datalist; a forced patient that is not there.
     """
     source, out = Path(source), Path(out)
-    if (out / "datalist.json").exists():
-        raise ValueError(f"{out / 'datalist.json'}: exists already; remove it first, or name another folder")
+    datalist = new_datalist(out)
     folders, problems = _patient_folders(source)
     force_into_parts([{"case": folder.name} for folder in folders], forced)  # a misspelt name is told before the work
     cases, rows = [], {}
@@ -137,11 +137,11 @@ def prepare_lgg(
     if not cases:
         raise FileNotFoundError(f"{source}: no patient can be used; first of {len(problems)} problems: {problems[0]}")
     free, fixed = force_into_parts(cases, {name: part for name, part in forced.items() if name in rows})
-    parts = split_by_stratum(free, split, seed, stratum=lambda case: case["case"].split("_")[1])
+    parts = split_by_stratum(free, split, seed, stratum=lambda case: rows[case["case"]]["institution"])
     parts = {part: sorted(parts[part] + fixed[part], key=lambda case: case["case"]) for part in parts}
     summary = _summary(source, rows, problems)
     write_text_atomically(out / "summary.json", json.dumps(summary, indent=2) + "\n")
-    return write_datalist(out / "datalist.json", parts), parts, summary, problems
+    return write_datalist(datalist, parts), parts, summary, problems
 
 
 def _patient_folders(source: Path) -> tuple[list[Path], list[str]]:
@@ -200,7 +200,7 @@ def _read(path: Path, channels: tuple[int, ...]) -> np.ndarray:
         found = "has another pixel type" if isinstance(error, TypeError) else "cannot be read"
         raise CaseError(f"{path.parent.name}: {path.name} {found}; {expected}") from error
     if array.dtype != np.uint8 or array.ndim != 2 + len(channels) or array.shape[2:] != channels:
-        raise CaseError(f"{path.parent.name}: {path.name} is {_by(array.shape)} of {array.dtype}; {expected}")
+        raise CaseError(f"{path.parent.name}: {path.name} is {by(array.shape)} of {array.dtype}; {expected}")
     return array
 
 
@@ -220,11 +220,9 @@ def _write(patient: Patient, out: Path) -> dict[str, str]:
     case = {"case": patient.name}
     for key, array in {**patient.sequences, "label": patient.mask}.items():
         path = out / patient.name / f"{patient.name}_{'seg' if key == 'label' else key}.nii.gz"
-        image = nib.Nifti1Image(np.ascontiguousarray(array), affine)
-        image.set_qform(affine, code=1)
-        image.set_sform(affine, code=1)
-        image.header.set_xyzt_units("mm")
-        image.header["descrip"] = b"spacing is nominal, not given by the source"
+        image = nifti_image(
+            np.ascontiguousarray(array), affine, description=b"spacing is nominal, not given by the source"
+        )
         write_atomically(path, partial(nib.save, image))
         case[key] = str(path)
     return case
@@ -253,7 +251,3 @@ def _summary(source: Path, rows: Mapping[str, dict[str, Any]], problems: Sequenc
         "left_out": list(problems),
         "by_patient": dict(rows),
     }
-
-
-def _by(numbers: Sequence[int]) -> str:
-    return " x ".join(map(str, numbers))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ import torch
 from monai.data import MetaTensor
 from monai.utils.enums import MetaKeys, SpaceKeys
 
-from passion_components.data.errors import CaseError
+from passion_components.data.errors import CaseError, by
 
 GRID_TOLERANCE = 1e-3
 """By how much entries of two affines may differ (mm) where the volumes count as lying on one grid."""
@@ -43,11 +43,11 @@ class Grid:
 
     def size_and_spacing(self) -> str:
         spacing = np.linalg.norm(self.affine[:3, :3], axis=0)
-        return f"{_by(self.shape)} at {_by(f'{length:.2f}' for length in spacing)} mm"
+        return f"{by(self.shape)} at {by(f'{length:.2f}' for length in spacing)} mm"
 
     def size_and_affine(self) -> str:
         rows = "; ".join(" ".join(f"{entry:g}" for entry in np.round(row, 4)) for row in self.affine[:3])
-        return f"{_by(self.shape)} with affine ({rows})"
+        return f"{by(self.shape)} with affine ({rows})"
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ def read_volume(path: Path | str, *, case: str) -> Volume:
         array = array[..., 0]
     if array.ndim != 3 or array.size == 0:
         raise CaseError(
-            f"{case}: {path} has {_by(array.shape)} voxels; expected one 3D volume: extract it from the file"
+            f"{case}: {path} has {by(array.shape)} voxels; expected one 3D volume: extract it from the file"
         )
     if array.dtype.kind not in "buif":
         raise CaseError(
@@ -98,10 +98,20 @@ def read_volume(path: Path | str, *, case: str) -> Volume:
     spacing = np.linalg.norm(affine[:3, :3], axis=0)
     if spacing.min() < SPACING_LIMITS[0] or spacing.max() > SPACING_LIMITS[1]:
         raise CaseError(
-            f"{case}: {path} has voxels of {_by(f'{length:.3g}' for length in spacing)} mm; accepted: "
+            f"{case}: {path} has voxels of {by(f'{length:.3g}' for length in spacing)} mm; accepted: "
             f"{SPACING_LIMITS[0]} to {SPACING_LIMITS[1]:g} mm: repair its header"
         )
     return Volume(array, Grid(path.name, array.shape, affine), path)
+
+
+def nifti_image(array: np.ndarray, affine: np.ndarray, *, description: bytes) -> nib.Nifti1Image:
+    """An array (x, y, z) on a grid in millimetres, in qform and sform; ``description`` goes into the header."""
+    image = nib.Nifti1Image(array, affine)
+    image.set_qform(affine, code=1)
+    image.set_sform(affine, code=1)
+    image.header.set_xyzt_units("mm")
+    image.header["descrip"] = description
+    return image
 
 
 def check_one_grid(grids: Sequence[Grid], *, case: str) -> None:
@@ -154,7 +164,3 @@ def _damage(path: Path, error: Exception) -> str:
     if compressed and not named_gz:
         return "it is compressed although its name does not end in .gz"
     return " ".join(str(error).split()) or type(error).__name__
-
-
-def _by(numbers: Iterable[object]) -> str:
-    return " x ".join(str(number) for number in numbers)

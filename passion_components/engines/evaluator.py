@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from passion_components.engines.precision import AutocastInferer
-from passion_components.modalities import subset_table
+from passion_components.modalities import subset_table, subsets_within
 
 
 class SubsetEvaluator(SupervisedEvaluator):
@@ -74,7 +74,7 @@ def prepare_subsets(
     presence = batch["presence"]
     if len(presence) != 1:
         raise ValueError(f"subsets are evaluated case by case, expected a batch of 1, got {len(presence)}")
-    subsets = presence if table is None else table[~(table & ~presence).any(1)]
+    subsets = presence if table is None else subsets_within(table, presence)
     batch["subsets"] = subsets[None]
     image = batch["image"].to(device, non_blocking=non_blocking)
     return image, batch.get("reference"), (), {"presence": presence, "subsets": subsets}

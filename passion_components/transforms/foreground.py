@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from itertools import product
 
@@ -31,7 +32,8 @@ def above_background(image: Tensor) -> Tensor:
 
 
 def _differs(channel: Tensor) -> Tensor:
-    ends = [(slice(0, -(-size // _CORNER)), slice(-(-size // _CORNER) * -1, None)) for size in channel.shape]
+    lengths = [math.ceil(size / _CORNER) for size in channel.shape]
+    ends = [(slice(length), slice(-length, None)) for length in lengths]
     background = torch.cat([channel[corner].flatten() for corner in product(*ends)]).median()
     low, high = np.percentile(channel.cpu().numpy(), _RANGE)
     return (channel - background).abs() > _CONTRAST * (high - low)

@@ -61,9 +61,8 @@ class RandSlicesd(Randomizable, MapTransform, MultiSampleTrait):
 
     def __call__(self, data: Mapping[Hashable, Any]) -> list[dict[Hashable, Any]]:
         self.randomize(np.asarray((data[self.target_key] > 0).flatten(0, -2).any(0)))
-        return [
-            dict(data) | {key: data[key][..., index] for key in self.key_iterator(dict(data))} for index in self._drawn
-        ]
+        out = dict(data)
+        return [out | {key: out[key][..., index] for key in self.key_iterator(out)} for index in self._drawn]
 
 
 class WarnUnlessAxiald(Transform):

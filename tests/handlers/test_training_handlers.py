@@ -74,7 +74,7 @@ class Switched(Objective):
         return self.moves
 
     def forward(self, output, target, presence):
-        raise NotImplementedError
+        return {}
 
 
 class TestPreference:

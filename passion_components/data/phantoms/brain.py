@@ -14,6 +14,7 @@ import nibabel as nib
 import numpy as np
 
 from passion_components.data.datalists import DEFAULT_SPLIT, split_cases, write_datalist
+from passion_components.data.nifti import nifti_image
 from passion_components.data.phantoms.fields import (
     binomial_blur,
     ellipsoid,
@@ -109,10 +110,7 @@ def write_brain_phantoms(
     """
     out = Path(out)
     size = _checked_size(size)
-    if cases < 1:
-        raise ValueError(f"the number of cases must be 1 or more, got {cases}")
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise ValueError(f"{out}: not an empty folder; name a new folder, or remove this one first")
+    check_collection(out, cases)
     parts = split_cases([_case_files(out, number) for number in range(1, cases + 1)], split, seed)
     for number in range(1, cases + 1):
         images, label = draw_brain(number, size, seed)
@@ -122,6 +120,18 @@ def write_brain_phantoms(
         if progress is not None:
             progress(case_name(number))
     return write_datalist(out / "datalist.json", parts)
+
+
+def check_collection(out: Path, cases: int) -> None:
+    """Refuse a number of cases below 1 and a folder that is in use.
+
+    Raises:
+        ValueError: in one line.
+    """
+    if cases < 1:
+        raise ValueError(f"the number of cases must be 1 or more, got {cases}")
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise ValueError(f"{out}: not an empty folder; name a new folder, or remove this one first")
 
 
 def _checked_size(size: Sequence[int]) -> tuple[int, ...]:
@@ -144,12 +154,7 @@ def _nifti(array: np.ndarray) -> nib.Nifti1Image:
     """The array in the geometry of the published files: 1 mm, axes to left, posterior, superior."""
     affine = np.diag([-1.0, -1.0, 1.0, 1.0])
     affine[1, 3] = array.shape[1] - 1
-    image = nib.Nifti1Image(array, affine)
-    image.set_qform(affine, code=1)
-    image.set_sform(affine, code=1)
-    image.header.set_xyzt_units("mm")
-    image.header["descrip"] = b"drawn phantom, not a patient"
-    return image
+    return nifti_image(array, affine, description=b"drawn phantom, not a patient")
 
 
 def _draw_anatomy(

@@ -10,7 +10,7 @@ import itk
 import numpy as np
 
 from passion_components.data.lgg import CHANNELS
-from passion_components.data.phantoms.brain import draw_brain
+from passion_components.data.phantoms.brain import check_collection, draw_brain
 from passion_components.data.phantoms.fields import random_stream
 from passion_components.files import write_atomically
 
@@ -77,10 +77,7 @@ def write_lgg_phantoms(
         ValueError: no cases asked for, a size that cannot be drawn, a folder that is not empty.
     """
     out = Path(out)
-    if cases < 1:
-        raise ValueError(f"the number of cases must be 1 or more, got {cases}")
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise ValueError(f"{out}: not an empty folder; name a new folder, or remove this one first")
+    check_collection(out, cases)
     for number in range(1, cases + 1):
         slices, masks = draw_lgg(number, size, seed)
         name = case_name(number)
