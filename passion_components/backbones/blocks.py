@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
@@ -14,7 +13,7 @@ from monai.networks.layers.factories import Conv
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from passion_components.backbones.base import Features, at_least_float32
+from passion_components.backbones.base import at_least_float32
 
 NORM_EPS = 1e-5
 SLOPE = 0.2
@@ -30,10 +29,8 @@ def convolution(spatial_dims: int, in_channels: int, out_channels: int, kernel_s
     return conv
 
 
-class Post(nn.Module):
-    """Convolution with reflected borders, then instance normalisation without affine part, then LeakyReLU 0.2.
-
-    The bias has no effect, since the normalisation removes it; it is there because the published weights have it.
+class BorderedConv(nn.Module):
+    """A convolution that keeps the size, with reflected borders or zeros around the image.
 
     Args:
         spatial_dims: 2 or 3.
@@ -41,24 +38,56 @@ class Post(nn.Module):
         out_channels: channels of the output.
         kernel_size: 1 or 3.
         stride: 1, or 2 to halve the resolution.
+        borders: ``reflect`` or ``zeros``.
 
     Raises:
-        ValueError: another kernel size.
+        ValueError: another kernel size or other borders.
     """
 
     def __init__(
-        self, *, spatial_dims: int, in_channels: int, out_channels: int, kernel_size: int = 3, stride: int = 1
+        self,
+        *,
+        spatial_dims: int,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: int = 3,
+        stride: int = 1,
+        borders: str = "reflect",
     ) -> None:
         super().__init__()
         if kernel_size not in (1, 3):
             raise ValueError(f"kernel_size must be 1 or 3, got {kernel_size}")
+        if borders not in ("reflect", "zeros"):
+            raise ValueError(f"borders must be 'reflect' or 'zeros', got {borders!r}")
+        self.borders = borders
         self.conv = convolution(spatial_dims, in_channels, out_channels, kernel_size, stride)
 
     def forward(self, *parts: Tensor) -> Tensor:
         """(B, out_channels, *S / stride) from tensors (B, C_i, *S) that are read as if concatenated along channels."""
         if self.conv.kernel_size[0] == 1:
-            return normalise(pointwise(self.conv, *parts))
-        return normalise(_convolve(self.conv, reflect_pad(*parts)))
+            return pointwise(self.conv, *parts)
+        if self.borders == "zeros":
+            return _convolve(self.conv, F.pad(torch.cat(parts, 1), (1, 1) * (parts[0].ndim - 2)))
+        return _convolve(self.conv, reflect_pad(*parts))
+
+
+class Post(BorderedConv):
+    """Convolution, then instance normalisation without affine part, then LeakyReLU 0.2.
+
+    The bias has no effect, since the normalisation removes it; it is there because the published weights have it.
+    """
+
+    def forward(self, *parts: Tensor) -> Tensor:
+        """As :meth:`BorderedConv.forward`."""
+        return normalise(super().forward(*parts))
+
+
+class Pre(BorderedConv):
+    """Instance normalisation without affine part and LeakyReLU 0.2 of what comes in, then the convolution."""
+
+    def forward(self, *parts: Tensor) -> Tensor:
+        """As :meth:`BorderedConv.forward`."""
+        return super().forward(*(normalise(part) for part in parts))
 
 
 def _convolve(conv: nn.Module, x: Tensor) -> Tensor:
@@ -205,27 +234,40 @@ def _interpolation(size: int, dtype: torch.dtype, device: torch.device) -> Tenso
 
 
 class ResidualEncoder(nn.Module):
-    """Encoder of one modality: per level an entry ``Post`` and a residual pair of them.
+    """Encoder of one modality: per level an entry block and a residual pair of blocks.
 
     Args:
         spatial_dims: 2 or 3.
         width: channels of the first level; every further level has twice as many at half the resolution.
         n_levels: number of levels.
+        block: kind of the blocks.
+        first: kind of the very first one, which sees the image.
     """
 
-    def __init__(self, *, spatial_dims: int, width: int, n_levels: int) -> None:
+    def __init__(
+        self,
+        *,
+        spatial_dims: int,
+        width: int,
+        n_levels: int,
+        block: type[BorderedConv] = Post,
+        first: type[BorderedConv] = Post,
+    ) -> None:
         super().__init__()
         channels = [1] + [width * 2**level for level in range(n_levels)]
-        self.levels = nn.ModuleList(
-            nn.ModuleList(
+
+        def level_of(level: int) -> nn.ModuleList:
+            before, here = channels[level : level + 2]
+            entry = block if level else first
+            return nn.ModuleList(
                 [
-                    Post(spatial_dims=spatial_dims, in_channels=before, out_channels=here, stride=1 + (level > 0)),
-                    Post(spatial_dims=spatial_dims, in_channels=here, out_channels=here),
-                    Post(spatial_dims=spatial_dims, in_channels=here, out_channels=here),
+                    entry(spatial_dims=spatial_dims, in_channels=before, out_channels=here, stride=1 + (level > 0)),
+                    block(spatial_dims=spatial_dims, in_channels=here, out_channels=here),
+                    block(spatial_dims=spatial_dims, in_channels=here, out_channels=here),
                 ]
             )
-            for level, (before, here) in enumerate(zip(channels[:-1], channels[1:], strict=True))
-        )
+
+        self.levels = nn.ModuleList(level_of(level) for level in range(n_levels))
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
         """Level l has shape (n, width * 2^l, *S / 2^l), for images (n, 1, *S)."""
@@ -238,18 +280,19 @@ class ResidualEncoder(nn.Module):
 
 
 class DecoderStep(nn.Module):
-    """The three ``Post`` blocks that bring a decoder from one level to the next finer one.
+    """The three blocks that bring a decoder from one level to the next finer one.
 
     Args:
         spatial_dims: 2 or 3.
         channels: C of the finer level; the coarser one has 2C.
+        block: kind of the blocks.
     """
 
-    def __init__(self, *, spatial_dims: int, channels: int) -> None:
+    def __init__(self, *, spatial_dims: int, channels: int, block: type[BorderedConv] = Post) -> None:
         super().__init__()
-        self.enter = Post(spatial_dims=spatial_dims, in_channels=2 * channels, out_channels=channels)
-        self.merge = Post(spatial_dims=spatial_dims, in_channels=2 * channels, out_channels=channels)
-        self.leave = Post(spatial_dims=spatial_dims, in_channels=channels, out_channels=channels, kernel_size=1)
+        self.enter = block(spatial_dims=spatial_dims, in_channels=2 * channels, out_channels=channels)
+        self.merge = block(spatial_dims=spatial_dims, in_channels=2 * channels, out_channels=channels)
+        self.leave = block(spatial_dims=spatial_dims, in_channels=channels, out_channels=channels, kernel_size=1)
 
     def up(self, coarser: Tensor) -> Tensor:
         """(B, C, *2S) from the map (B, 2C, *S) of the coarser level."""
@@ -268,12 +311,16 @@ class UnimodalDecoder(nn.Module):
         width: channels of the finest level.
         n_levels: number of levels, at least 2.
         n_classes: K.
+        block: kind of the blocks.
     """
 
-    def __init__(self, *, spatial_dims: int, width: int, n_levels: int, n_classes: int) -> None:
+    def __init__(
+        self, *, spatial_dims: int, width: int, n_levels: int, n_classes: int, block: type[BorderedConv] = Post
+    ) -> None:
         super().__init__()
         self.steps = nn.ModuleList(
-            DecoderStep(spatial_dims=spatial_dims, channels=width * 2**level) for level in range(n_levels - 1)
+            DecoderStep(spatial_dims=spatial_dims, channels=width * 2**level, block=block)
+            for level in range(n_levels - 1)
         )
         self.head = convolution(spatial_dims, width, n_classes)
 
@@ -289,83 +336,3 @@ def uniform_bias(size: Sequence[int], fan_in: int) -> nn.Parameter:
     """Biases as PyTorch draws them for a layer of that fan-in."""
     bound = 1 / math.sqrt(fan_in)
     return nn.Parameter(torch.empty(*size).uniform_(-bound, bound))
-
-
-@dataclass
-class Group:
-    """Samples of a decoding that have the same number n of modalities.
-
-    Attributes:
-        rows: (B_n * n,) the rows they use, sample by sample; None where these are all rows in their order.
-        member: bool (B_n, n, M), true where a row is of that modality.
-    """
-
-    rows: Tensor | None
-    member: Tensor
-
-    def rows_of(self, x: Tensor) -> Tensor:
-        """(B_n, n, ...) from rows (R, ...)."""
-        x = x if self.rows is None else x.index_select(0, self.rows)
-        return x.unflatten(0, self.member.shape[:2])
-
-
-@dataclass
-class Sharing:
-    """Which sample uses which encoded rows, for decoding samples that share them.
-
-    A decoder holds its samples group by group, so that samples with as many modalities form dense tensors.
-
-    Attributes:
-        groups: in the order in which the decoder holds its samples.
-        modality: (R,) modality of each row that is used.
-        chosen: (R,) the rows that are used, or None for all of them.
-        position: (B,) where the decoder holds each sample, or None where it keeps their order.
-    """
-
-    groups: list[Group]
-    modality: Tensor
-    chosen: Tensor | None
-    position: Tensor | None
-
-    @classmethod
-    def of(cls, features: Features) -> Sharing:
-        """What ``features.rows`` asks for; all indices go to the device in one transfer."""
-        here = features.rows >= 0
-        sample, modality = here.nonzero(as_tuple=True)
-        chosen, row = features.rows[here].unique(return_inverse=True)
-        modality_of_row = torch.empty_like(chosen).scatter_(0, row, modality)
-        counts = here.sum(1)
-        indices, order = [chosen, modality_of_row], []
-        for count in dict.fromkeys(counts.tolist()):
-            samples = (counts == count).nonzero().flatten()
-            order.append(samples)
-            of_group = (counts == count)[sample]
-            indices += [row[of_group], modality[of_group].view(len(samples), count)]
-        indices.append(torch.cat(order).argsort())
-        where = features.levels[0].device
-        moved = torch.cat([index.flatten() for index in indices]).to(where, non_blocking=True)
-        parts = [
-            part.view_as(index) for part, index in zip(moved.split([i.numel() for i in indices]), indices, strict=True)
-        ]
-
-        def unless_identity(number: int, size: int) -> Tensor | None:
-            return None if torch.equal(indices[number], torch.arange(size)) else parts[number]
-
-        names = torch.arange(here.shape[1], device=where)
-        return cls(
-            groups=[
-                Group(unless_identity(i, len(chosen)), parts[i + 1][..., None] == names)
-                for i in range(2, len(parts) - 1, 2)
-            ],
-            modality=parts[1],
-            chosen=unless_identity(0, len(features.levels[0])),
-            position=unless_identity(len(parts) - 1, len(here)),
-        )
-
-    def used_rows(self, level: Tensor) -> Tensor:
-        """The rows of a level that any sample uses."""
-        return level if self.chosen is None else level.index_select(0, self.chosen)
-
-    def in_order(self, x: Tensor) -> Tensor:
-        """A decoder's output (B, ...) with samples back in the order in which they were asked for."""
-        return x if self.position is None else x.index_select(0, self.position)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +11,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from passion_components.backbones import m2ftrans, mmformer, rfnet
 from passion_components.backbones.base import Backbone
-from passion_components.backbones.rfnet import N_LEVELS, RFNet
+from passion_components.backbones.channel_attention import N_LAYERS
+from passion_components.backbones.m2ftrans import M2FTrans
+from passion_components.backbones.mmformer import MMFormer
+from passion_components.backbones.rfnet import RFNet
 
 PUBLISHED_MODALITIES = ("flair", "t1ce", "t1", "t2")
 """Order of the published encoders, hence of the image channels of a loaded network."""
@@ -23,13 +28,13 @@ Names = Mapping[str, str | tuple[str, ...]]
 def load_published(state_or_path: Mapping[str, Any] | str | Path, backbone: str, num_heads: int = 8) -> Backbone:
     """A backbone with published weights, in eval mode, on the CPU.
 
-    Width, numbers of classes and modalities, dimensions and the separate decoder follow from the shapes. Image
+    Width, numbers of classes and modalities, dimensions, depth and the separate decoder follow from the shapes. Image
     channels are flair, t1ce, t1, t2. Half precision becomes float32; float64 stays float64.
 
     Args:
         state_or_path: a file (``.safetensors``, or what torch.save wrote), or names -> tensors or arrays. Weights may
             stand under ``state_dict`` beside other entries of a training state, and begin with ``module.``.
-        backbone: ``rfnet``.
+        backbone: ``rfnet``, ``mmformer`` or ``m2ftrans``.
         num_heads: attention heads, which no shape tells; backbones without attention ignore it.
 
     Raises:
@@ -107,11 +112,8 @@ def _compare(state: Mapping[str, Tensor], network: Backbone, names: Names, backb
 
 
 def _significant(shape: torch.Size) -> tuple[int, ...]:
-    """A shape without the ones at its end, which tell a 1x1 convolution from a matrix."""
-    sizes = list(shape)
-    while sizes and sizes[-1] == 1:
-        sizes.pop()
-    return tuple(sizes)
+    """A shape without ones, which tell a 1x1 convolution from a matrix and a stack of one from its only part."""
+    return tuple(size for size in shape if size != 1)
 
 
 def _shape_of(state: Mapping[str, Tensor], name: str, backbone: str) -> torch.Size:
@@ -124,34 +126,65 @@ def _shape_of(state: Mapping[str, Tensor], name: str, backbone: str) -> torch.Si
     return shape
 
 
+@dataclass
+class _Sizes:
+    """What the shapes of any published state tell."""
+
+    modalities: tuple[str, ...]
+    arguments: dict[str, Any]
+
+
+def _sizes(state: Mapping[str, Tensor], backbone: str, entry: str, decoder: str, n_modalities: int) -> _Sizes:
+    """Sizes that all backbones have, from the first convolution of an encoder and the last one of the decoder."""
+    encoders = tuple(name for name in PUBLISHED_MODALITIES if f"{name}_encoder.{entry}" in state)
+    first = _shape_of(state, f"{(encoders or PUBLISHED_MODALITIES)[0]}_encoder.{entry}", backbone)
+    if not 1 <= n_modalities <= len(PUBLISHED_MODALITIES):
+        raise ValueError(f"{backbone}: expected 1 to {len(PUBLISHED_MODALITIES)} modalities, got {n_modalities}")
+    return _Sizes(
+        modalities=encoders if len(encoders) == n_modalities else PUBLISHED_MODALITIES[:n_modalities],
+        arguments={
+            "n_modalities": n_modalities,
+            "n_classes": _shape_of(state, f"{decoder}.seg_layer.weight", backbone)[0],
+            "spatial_dims": len(first) - 2,
+            "width": first[0],
+            "separate_decoder": any(name.startswith("decoder_sep.") for name in state),
+        },
+    )
+
+
+def _transformer_sizes(state: Mapping[str, Tensor], backbone: str, name: str, n_tokens: int, dims: int) -> dict:
+    """Arguments that the layers of a published transformer and its number of tokens tell."""
+    depth = 0
+    while f"{name}.cross_attention_list.{depth}.fn.fn.qkv.weight" in state:
+        depth += 1
+    hidden = f"{name}.cross_ffn_list.0.fn.fn.net.0.weight"
+    edge = round(n_tokens ** (1 / dims))
+    if depth == 0 or hidden not in state:
+        raise ValueError(f"not the published parameters of {backbone}: {hidden} is missing")
+    if edge**dims != n_tokens:
+        raise ValueError(f"{backbone}: {n_tokens} positions are no {dims}D grid with equal sides")
+    return {"depth": depth, "mlp_dim": state[hidden].shape[0], "img_size": [16 * edge] * dims}
+
+
+def _tokens_of(state: Mapping[str, Tensor], name: str, backbone: str) -> int:
+    """Number of tokens in a positional table (1, P, d)."""
+    if name not in state or state[name].ndim != 3:
+        raise ValueError(f"not the published parameters of {backbone}: {name} is missing or no table (1, P, d)")
+    return state[name].shape[1]
+
+
 def _rfnet(state: Mapping[str, Tensor], num_heads: int) -> tuple[Backbone, Names]:
     """An RFNet of the sizes that the state tells."""
-    entry = "e1_c1.conv.weight"
-    encoders = [name for name in PUBLISHED_MODALITIES if f"{name}_encoder.{entry}" in state]
-    first = _shape_of(state, f"{(encoders or PUBLISHED_MODALITIES)[0]}_encoder.{entry}", "rfnet")
-    n_modalities = _shape_of(state, "decoder_fuse.RFM1.short_cut.0.conv.weight", "rfnet")[1] // first[0]
-    if n_modalities > len(PUBLISHED_MODALITIES):
-        raise ValueError(f"rfnet: expected at most {len(PUBLISHED_MODALITIES)} modalities, got {n_modalities}")
-    network = RFNet(
-        n_modalities=n_modalities,
-        n_classes=_shape_of(state, "decoder_fuse.seg_layer.weight", "rfnet")[0],
-        spatial_dims=len(first) - 2,
-        width=first[0],
-        separate_decoder=any(name.startswith("decoder_sep.") for name in state),
-    )
-    modalities = encoders if len(encoders) == n_modalities else PUBLISHED_MODALITIES[:n_modalities]
-    modules: dict[str, str] = {"head": "decoder_fuse.seg_layer", **_steps("steps", "decoder_fuse", N_LEVELS - 1)}
-    for index, modality in enumerate(modalities):
-        modules |= _encoder(f"encoders.{index}", f"{modality}_encoder", N_LEVELS)
-    for level in range(N_LEVELS):
+    width = _shape_of(state, "decoder_fuse.seg_layer.weight", "rfnet")[1]
+    in_all = _shape_of(state, "decoder_fuse.RFM1.short_cut.0.conv.weight", "rfnet")[1]
+    sizes = _sizes(state, "rfnet", "e1_c1.conv.weight", "decoder_fuse", in_all // width)
+    network = RFNet(**sizes.arguments)
+    modules = {"head": "decoder_fuse.seg_layer", **_steps("steps", "decoder_fuse", rfnet.N_LEVELS - 1)}
+    modules |= _encoders_and_separate(network, sizes.modalities, rfnet.N_LEVELS)
+    for level in range(rfnet.N_LEVELS):
         modules |= _region_fusion(f"fusions.{level}", level + 1)
-    if network.separate is not None:
-        modules |= {"separate.head": "decoder_sep.seg_layer"}
-        modules |= _steps("separate.steps", "decoder_sep", N_LEVELS - 1)
-    names: dict[str, str | tuple[str, ...]] = {
-        f"{ours}.{kind}": f"{published}.{kind}" for ours, published in modules.items() for kind in ("weight", "bias")
-    }
-    for level in range(N_LEVELS):
+    names = _parameters(network, modules)
+    for level in range(rfnet.N_LEVELS):
         for ours, layer in (("1", 0), ("2", 2)):
             for kind in ("weight", "bias"):
                 names[f"fusions.{level}.weights.{kind}{ours}"] = tuple(
@@ -159,6 +192,85 @@ def _rfnet(state: Mapping[str, Tensor], num_heads: int) -> tuple[Backbone, Names
                     for k in range(network.n_classes)
                 )
     return network, names
+
+
+def _mmformer(state: Mapping[str, Tensor], num_heads: int) -> tuple[Backbone, Names]:
+    """An mmFormer of the sizes that the state tells, with the published layout of tokens."""
+    deepest = _shape_of(state, "decoder_fuse.seg_d4.weight", "mmformer")[1]
+    n_modalities = _shape_of(state, "multimodal_decode_conv.weight", "mmformer")[0] // deepest
+    sizes = _sizes(state, "mmformer", "e1_c1.weight", "decoder_fuse", n_modalities)
+    name = sizes.modalities[0]
+    n_tokens = _tokens_of(state, f"{name}_pos", "mmformer")
+    across = "multimodal_transformer"
+    network = MMFormer(
+        **sizes.arguments,
+        **_transformer_sizes(state, "mmformer", across, n_tokens, sizes.arguments["spatial_dims"]),
+        token_dim=state[f"{name}_pos"].shape[2],
+        num_heads=num_heads,
+        token_layout="published",
+    )
+    modules = _encoders_and_separate(network, sizes.modalities, mmformer.N_LEVELS)
+    for index, modality in enumerate(sizes.modalities):
+        modules[f"encoders.{index}.levels.0.0.conv"] = f"{modality}_encoder.e1_c1"
+        modules[f"embeddings.{index}"] = f"{modality}_encode_conv"
+        modules |= _transformer(f"within.{index}", f"{modality}_transformer", len(network.across))
+    modules |= _transformer("across", across, len(network.across)) | {"bottleneck": "multimodal_decode_conv"}
+    modules |= _steps("decoder.steps", "decoder_fuse", mmformer.N_LEVELS - 1)
+    for level in range(mmformer.N_LEVELS):
+        modules |= _fusion(f"decoder.fusions.{level}", f"decoder_fuse.RFM{level + 1}")
+        modules[f"decoder.heads.{level}"] = f"decoder_fuse.seg_{f'd{level}' if level else 'layer'}"
+    names = _parameters(network, modules)
+    names["positions"] = tuple(f"{modality}_pos" for modality in sizes.modalities)
+    return network, names
+
+
+def _m2ftrans(state: Mapping[str, Tensor], num_heads: int) -> tuple[Backbone, Names]:
+    """An M2FTrans of the sizes that the state tells."""
+    n_tokens = _tokens_of(state, "fusion", "m2ftrans")
+    n_modalities = _tokens_of(state, "pos", "m2ftrans") // n_tokens - 1
+    sizes = _sizes(state, "m2ftrans", "e1_c1.conv.weight", "decoder_fusion", n_modalities)
+    transformer = "Bottleneck.trans_bottle"
+    network = M2FTrans(
+        **sizes.arguments,
+        **_transformer_sizes(state, "m2ftrans", transformer, n_tokens, sizes.arguments["spatial_dims"]),
+        num_heads=num_heads,
+    )
+    modules = _encoders_and_separate(network, sizes.modalities, m2ftrans.N_LEVELS)
+    modules |= _transformer("transformer", transformer, len(network.transformer))
+    modules |= _steps("decoder.steps", "decoder_fusion", m2ftrans.N_LEVELS - 1)
+    modules |= {"decoder.merge.conv": "decoder_fusion.d5_c2.conv", "decoder.leave.conv": "decoder_fusion.d5_out.conv"}
+    modules["decoder.head"] = "decoder_fusion.seg_layer"
+    for index, attention in enumerate(("CT4", "CT5")):
+        modules |= _channel_transformer(f"decoder.attentions.{index}", f"decoder_fusion.{attention}", sizes.modalities)
+    for level in range(m2ftrans.N_LEVELS):
+        head = f"decoder_fusion.prm_fusion{level + 1}.prm_layer"
+        modules |= {f"decoder.hidden.{level}.conv": f"{head}.0.conv", f"decoder.deep_heads.{level}": f"{head}.1"}
+        if level < len(network.decoder.fusions):
+            modules |= _fusion(f"decoder.fusions.{level}", f"decoder_fusion.RFM{level + 1}")
+    names = _parameters(network, modules)
+    return network, names | {"positions": "pos", "fusion": "fusion"}
+
+
+def _parameters(network: Backbone, modules: Mapping[str, str]) -> dict[str, str | tuple[str, ...]]:
+    """Weights and biases of modules, as far as the network has them."""
+    parameters = network.state_dict()
+    return {
+        f"{ours}.{kind}": f"{published}.{kind}"
+        for ours, published in modules.items()
+        for kind in ("weight", "bias")
+        if f"{ours}.{kind}" in parameters
+    }
+
+
+def _encoders_and_separate(network: Backbone, modalities: tuple[str, ...], n_levels: int) -> dict[str, str]:
+    """Modules of all encoders, and of the separate decoder where there is one."""
+    modules = {}
+    for index, modality in enumerate(modalities):
+        modules |= _encoder(f"encoders.{index}", f"{modality}_encoder", n_levels)
+    if network.separate is not None:
+        modules |= {"separate.head": "decoder_sep.seg_layer"}
+        modules |= _steps("separate.steps", "decoder_sep", n_levels - 1)
+    return modules
 
 
 def _encoder(ours: str, published: str, n_levels: int) -> dict[str, str]:
@@ -190,4 +302,52 @@ def _region_fusion(ours: str, level: int) -> dict[str, str]:
     return modules
 
 
-_LOADERS: Mapping[str, Callable[[Mapping[str, Tensor], int], tuple[Backbone, Names]]] = {"rfnet": _rfnet}
+def _fusion(ours: str, published: str) -> dict[str, str]:
+    """Modules of a fusion of three convolutions."""
+    return {f"{ours}.{block}.conv": f"{published}.fusion_layer.{block}.conv" for block in range(3)}
+
+
+def _transformer(ours: str, published: str, depth: int) -> dict[str, str]:
+    """Modules of transformer layers."""
+    modules = {}
+    for layer in range(depth):
+        attention, mlp = f"{published}.cross_attention_list.{layer}.fn", f"{published}.cross_ffn_list.{layer}.fn"
+        modules |= {
+            f"{ours}.{layer}.attention_norm": f"{attention}.norm",
+            f"{ours}.{layer}.qkv": f"{attention}.fn.qkv",
+            f"{ours}.{layer}.project.0": f"{attention}.fn.proj",
+            f"{ours}.{layer}.mlp_norm": f"{mlp}.norm",
+            f"{ours}.{layer}.mlp.0": f"{mlp}.fn.net.0",
+            f"{ours}.{layer}.mlp.3": f"{mlp}.fn.net.3",
+        }
+    return modules
+
+
+def _channel_transformer(ours: str, published: str, modalities: tuple[str, ...]) -> dict[str, str]:
+    """Modules of channel attention."""
+    in_projection = ("conv1", "norm1", None, "conv2", "norm2", None, "conv3", "norm3")
+    in_ffn = ("pwconv1", "norm1", None, "dwconv", "norm2", None, "pwconv2", "norm3")
+    chains = {}
+    for layer in range(N_LAYERS):
+        attention, theirs = f"{ours}.attentions.{layer}", f"{published}.layers.{layer}.cross_attn"
+        chains[attention + ".query"] = (f"{theirs}.query_map", in_projection)
+        chains[attention + ".out"] = (f"{theirs}.out_project", in_projection)
+        for index, modality in enumerate(modalities):
+            chains[f"{attention}.keys.{index}"] = (f"{theirs}.key_map_{modality}", in_projection)
+            chains[f"{attention}.values.{index}"] = (f"{theirs}.value_map_{modality}", in_projection)
+        chains[f"{ours}.query_ffns.{layer}.block"] = (f"{published}.layers.{layer}.ffn1", in_ffn)
+        if layer < N_LAYERS - 1:
+            chains[f"{ours}.feature_ffns.{layer}.block"] = (f"{published}.layers.{layer}.ffn2", in_ffn)
+    return {
+        f"{chain}.{number}": f"{theirs}.{part}"
+        for chain, (theirs, parts) in chains.items()
+        for number, part in enumerate(parts)
+        if part is not None
+    }
+
+
+_LOADERS: Mapping[str, Callable[[Mapping[str, Tensor], int], tuple[Backbone, Names]]] = {
+    "rfnet": _rfnet,
+    "mmformer": _mmformer,
+    "m2ftrans": _m2ftrans,
+}

@@ -12,13 +12,13 @@ from passion_components.backbones.blocks import (
     DecoderStep,
     Post,
     ResidualEncoder,
-    Sharing,
     UnimodalDecoder,
     convolution,
     logits,
     normalise,
     uniform_bias,
 )
+from passion_components.backbones.sharing import Sharing
 
 N_LEVELS = 4
 HEAD_WIDTH = 16
@@ -165,11 +165,9 @@ class RegionFusion(nn.Module):
     def _first_products(self, rows: Tensor, sharing: Sharing) -> tuple[Tensor, Tensor]:
         """First blocks of embedding (B, C / 4, *S) and short cut (B, C, *S): one product per row, summed per sample."""
         convs = [self.embedding[0].conv, self.short_cut[0].conv]
-        weight = torch.cat([conv.weight for conv in convs]).flatten(1).unflatten(1, (-1, rows.shape[1]))
-        products = torch.bmm(weight.transpose(0, 1).index_select(0, sharing.modality), rows.flatten(2))
+        products = sharing.products(torch.cat([conv.weight for conv in convs]), rows)
         bias = torch.cat([conv.bias for conv in convs])[:, None]
-        sums = [group.rows_of(products).sum(1) for group in sharing.groups]
-        blocks = normalise(torch.cat(sums) + bias).unflatten(2, rows.shape[2:])
+        blocks = normalise(sharing.sums(products) + bias).unflatten(2, rows.shape[2:])
         return blocks.split([conv.out_channels for conv in convs], dim=1)
 
     def _fuse_regions(self, rows: Tensor, maps: Tensor, sharing: Sharing) -> Tensor:
