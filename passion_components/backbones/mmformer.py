@@ -191,7 +191,7 @@ class FusionDecoder(nn.Module):
         sharing = Sharing.of(features)
         first, second, third = self.fusions[-1]
         x = third(second(first(bottleneck)))
-        deep = []
+        deep: list[tuple[Tensor, int]] = []
         for level in reversed(range(N_LEVELS - 1)):
             deep.insert(0, (logits(self.heads[level + 1], x), 2 ** (level + 1)))
             skip = self.fuse(level, sharing.used_rows(features.levels[level]), sharing)

@@ -134,10 +134,21 @@ class _Sizes:
     arguments: dict[str, Any]
 
 
-def _sizes(state: Mapping[str, Tensor], backbone: str, entry: str, decoder: str, n_modalities: int) -> _Sizes:
-    """Sizes that all backbones have, from the first convolution of an encoder and the last one of the decoder."""
+def _found_encoders(state: Mapping[str, Tensor], backbone: str, entry: str) -> tuple[tuple[str, ...], torch.Size]:
+    """Modalities that have an encoder, and the shape of the first one's first convolution."""
     encoders = tuple(name for name in PUBLISHED_MODALITIES if f"{name}_encoder.{entry}" in state)
-    first = _shape_of(state, f"{(encoders or PUBLISHED_MODALITIES)[0]}_encoder.{entry}", backbone)
+    return encoders, _shape_of(state, f"{(encoders or PUBLISHED_MODALITIES)[0]}_encoder.{entry}", backbone)
+
+
+def _sizes(
+    state: Mapping[str, Tensor],
+    backbone: str,
+    found: tuple[tuple[str, ...], torch.Size],
+    decoder: str,
+    n_modalities: int,
+) -> _Sizes:
+    """Sizes that all backbones have, from what :func:`_found_encoders` found and the decoder's last convolution."""
+    encoders, first = found
     if not 1 <= n_modalities <= len(PUBLISHED_MODALITIES):
         raise ValueError(f"{backbone}: expected 1 to {len(PUBLISHED_MODALITIES)} modalities, got {n_modalities}")
     return _Sizes(
@@ -175,9 +186,9 @@ def _tokens_of(state: Mapping[str, Tensor], name: str, backbone: str) -> int:
 
 def _rfnet(state: Mapping[str, Tensor], num_heads: int) -> tuple[Backbone, Names]:
     """An RFNet of the sizes that the state tells."""
-    width = _shape_of(state, "decoder_fuse.seg_layer.weight", "rfnet")[1]
+    found = _found_encoders(state, "rfnet", "e1_c1.conv.weight")
     in_all = _shape_of(state, "decoder_fuse.RFM1.short_cut.0.conv.weight", "rfnet")[1]
-    sizes = _sizes(state, "rfnet", "e1_c1.conv.weight", "decoder_fuse", in_all // width)
+    sizes = _sizes(state, "rfnet", found, "decoder_fuse", in_all // found[1][0])
     network = RFNet(**sizes.arguments)
     modules = {"head": "decoder_fuse.seg_layer", **_steps("steps", "decoder_fuse", rfnet.N_LEVELS - 1)}
     modules |= _encoders_and_separate(network, sizes.modalities, rfnet.N_LEVELS)
@@ -196,9 +207,9 @@ def _rfnet(state: Mapping[str, Tensor], num_heads: int) -> tuple[Backbone, Names
 
 def _mmformer(state: Mapping[str, Tensor], num_heads: int) -> tuple[Backbone, Names]:
     """An mmFormer of the sizes that the state tells, with the published layout of tokens."""
-    deepest = _shape_of(state, "decoder_fuse.seg_d4.weight", "mmformer")[1]
-    n_modalities = _shape_of(state, "multimodal_decode_conv.weight", "mmformer")[0] // deepest
-    sizes = _sizes(state, "mmformer", "e1_c1.weight", "decoder_fuse", n_modalities)
+    found = _found_encoders(state, "mmformer", "e1_c1.weight")
+    in_all = _shape_of(state, "decoder_fuse.RFM1.fusion_layer.0.conv.weight", "mmformer")[1]
+    sizes = _sizes(state, "mmformer", found, "decoder_fuse", in_all // found[1][0])
     name = sizes.modalities[0]
     n_tokens = _tokens_of(state, f"{name}_pos", "mmformer")
     across = "multimodal_transformer"
@@ -226,9 +237,9 @@ def _mmformer(state: Mapping[str, Tensor], num_heads: int) -> tuple[Backbone, Na
 
 def _m2ftrans(state: Mapping[str, Tensor], num_heads: int) -> tuple[Backbone, Names]:
     """An M2FTrans of the sizes that the state tells."""
+    found = _found_encoders(state, "m2ftrans", "e1_c1.conv.weight")
     n_tokens = _tokens_of(state, "fusion", "m2ftrans")
-    n_modalities = _tokens_of(state, "pos", "m2ftrans") // n_tokens - 1
-    sizes = _sizes(state, "m2ftrans", "e1_c1.conv.weight", "decoder_fusion", n_modalities)
+    sizes = _sizes(state, "m2ftrans", found, "decoder_fusion", _tokens_of(state, "pos", "m2ftrans") // n_tokens - 1)
     transformer = "Bottleneck.trans_bottle"
     network = M2FTrans(
         **sizes.arguments,
@@ -264,7 +275,7 @@ def _parameters(network: Backbone, modules: Mapping[str, str]) -> dict[str, str 
 
 def _encoders_and_separate(network: Backbone, modalities: tuple[str, ...], n_levels: int) -> dict[str, str]:
     """Modules of all encoders, and of the separate decoder where there is one."""
-    modules = {}
+    modules: dict[str, str] = {}
     for index, modality in enumerate(modalities):
         modules |= _encoder(f"encoders.{index}", f"{modality}_encoder", n_levels)
     if network.separate is not None:
@@ -309,7 +320,7 @@ def _fusion(ours: str, published: str) -> dict[str, str]:
 
 def _transformer(ours: str, published: str, depth: int) -> dict[str, str]:
     """Modules of transformer layers."""
-    modules = {}
+    modules: dict[str, str] = {}
     for layer in range(depth):
         attention, mlp = f"{published}.cross_attention_list.{layer}.fn", f"{published}.cross_ffn_list.{layer}.fn"
         modules |= {

@@ -1,13 +1,14 @@
-"""Arrays that the published RFNet computed, for a network of width 4 on crops of 32 voxels.
+"""Arrays that the published networks computed, with narrow networks on crops of 32 voxels.
 
-``tests/data/rfnet_published.npz`` holds its weights (one flat float16 array, cut by ``names`` and ``shapes``), two
+``tests/data/<backbone>_published.npz`` holds the weights (one flat float16 array, cut by ``names`` and ``shapes``), two
 images in sixteenths and a sample of what came out of them in float64. Dense outputs are sampled by :func:`sampled`;
 names are those of the published code, whose modalities are flair, t1ce, t1, t2.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -18,31 +19,37 @@ from torch import Tensor
 from passion_components.backbones.base import Backbone
 from passion_components.backbones.published_weights import load_published
 
-PUBLISHED = Path(__file__).parents[1] / "data" / "rfnet_published.npz"
+DATA = Path(__file__).parents[1] / "data"
+NUM_HEADS = 4
+
+
+class Published:
+    """What the published implementation of a backbone computed, and our network with its weights."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        with np.load(DATA / f"{name}_published.npz") as arrays:
+            self.arrays: Mapping[str, np.ndarray] = dict(arrays)
+        shapes = [tuple(size for size in row if size) for row in self.arrays["shapes"].tolist()]
+        pieces = np.split(self.arrays["weights"], np.cumsum([np.prod(shape) for shape in shapes])[:-1])
+        names = self.arrays["names"].tolist()
+        self.state = {n: piece.reshape(s) for n, s, piece in zip(names, shapes, pieces, strict=True)}
+
+    def __getitem__(self, key: str) -> np.ndarray:
+        return self.arrays[key]
+
+    def network(self, dtype: type) -> Backbone:
+        """The network in the precision asked for, np.float64 or np.float32."""
+        return load_published({n: v.astype(dtype) for n, v in self.state.items()}, self.name, num_heads=NUM_HEADS)
+
+    def image(self, dtype: type) -> Tensor:
+        """Two images (2, 4, 32, 32, 32)."""
+        return torch.from_numpy(self["image"].astype(dtype)) / 16
 
 
 @pytest.fixture(scope="session")
-def published() -> dict[str, np.ndarray]:
-    with np.load(PUBLISHED) as arrays:
-        return dict(arrays)
-
-
-@pytest.fixture(scope="session")
-def published_state(published) -> dict[str, np.ndarray]:
-    shapes = [tuple(size for size in row if size) for row in published["shapes"].tolist()]
-    pieces = np.split(published["weights"], np.cumsum([np.prod(shape) for shape in shapes])[:-1])
-    return {str(n): piece.reshape(s) for n, s, piece in zip(published["names"], shapes, pieces, strict=True)}
-
-
-@pytest.fixture(scope="session")
-def published_rfnet(published_state) -> Callable[[type], Backbone]:
-    """The published network in the precision asked for, np.float64 or np.float32."""
-    return lambda dtype: load_published({n: v.astype(dtype) for n, v in published_state.items()}, "rfnet")
-
-
-@pytest.fixture(scope="session")
-def published_image(published) -> Tensor:
-    return torch.from_numpy(published["image"]).double() / 16
+def published() -> Callable[[str], Published]:
+    return cache(Published)
 
 
 @pytest.fixture(scope="session")
@@ -51,7 +58,7 @@ def sampled() -> Callable[..., np.ndarray]:
 
     def sample(x: Tensor, *, training: bool = False) -> np.ndarray:
         step = 6 if training else 4
-        kept = {32: slice(1, None, 2 * step), 16: slice(1, None, step), 8: slice(None, None, 2), 4: slice(None)}
-        return x[(..., *(kept[size] for size in x.shape[-3:]))].detach().numpy()
+        kept = {32: slice(1, None, 2 * step), 16: slice(1, None, step), 8: slice(None, None, 2)}
+        return x[(..., *(kept.get(size, slice(None)) for size in x.shape[-3:]))].detach().numpy()
 
     return sample

@@ -1,4 +1,4 @@
-"""RFNet and its loader against arrays that the published implementation computed."""
+"""Loading published weights: what is read, what is refused."""
 
 import os
 
@@ -7,97 +7,52 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from passion_components.backbones.base import MultiPath
 from passion_components.backbones.published_weights import load_published
 
-PRECISIONS = pytest.mark.parametrize(
-    ("dtype", "logit_tolerance", "probability_tolerance"), [(np.float64, 1e-5, 1e-5), (np.float32, 1e-3, 2e-4)]
-)
+
+@pytest.fixture
+def published_state(published):
+    return published("rfnet").state
 
 
-def close(actual, expected, tolerance):
-    np.testing.assert_allclose(actual, expected, rtol=0, atol=tolerance)
+class TestSizes:
+    def test_of_mmformer_follow_from_the_shapes(self, published):
+        network = published("mmformer").network(np.float32)
+        assert (network.n_modalities, network.n_classes, network.grid) == (4, 4, (2, 2, 2))
+        assert network.positions.shape == (4, 8, 32) and len(network.across) == 1
+        assert network.across[0].mlp[0].out_features == 64 and network.across[0].num_heads == 4
+        assert network.token_layout == "published" and network.separate is not None and not network.training
 
+    def test_of_m2ftrans_follow_from_the_shapes(self, published):
+        network = published("m2ftrans").network(np.float32)
+        assert (network.n_modalities, network.n_classes, network.grid) == (4, 4, (2, 2, 2))
+        assert len(network.transformer) == 3 and network.transformer[0].num_heads == 4
+        assert network.separate is not None and not network.training
 
-def of_dtype(image, network):
-    return image.to(next(network.parameters()).dtype)
+    @pytest.mark.parametrize("name", ["mmformer", "m2ftrans"])
+    def test_heads_must_divide_the_features(self, published, name):
+        with pytest.raises(ValueError, match="num_heads must divide the 32 features of a token, got 5"):
+            load_published(published(name).state, name, num_heads=5)
 
+    def test_positions_that_form_no_cube_are_refused(self, published):
+        state = dict(published("mmformer").state)
+        state["flair_pos"] = np.zeros((1, 9, 32), dtype=np.float32)
+        with pytest.raises(ValueError, match="mmformer: 9 positions are no 3D grid with equal sides"):
+            load_published(state, "mmformer", num_heads=4)
 
-@PRECISIONS
-class TestPublishedOutputs:
-    @torch.no_grad()
-    def test_all_subsets_of_one_encoding(
-        self, published, published_rfnet, published_image, sampled, dtype, logit_tolerance, probability_tolerance
-    ):
-        network = published_rfnet(dtype)
-        features = network.encode(of_dtype(published_image[:1], network), torch.ones(1, 4, dtype=torch.bool))
-        subsets = torch.from_numpy(published["infer/mask"])
-        output = network.decode(features.select(torch.zeros(15, dtype=torch.long)), subsets)
-        close(sampled(output.logits), published["infer/logits"], logit_tolerance)
-        close(
-            sampled(output.logits.softmax(1)),
-            torch.from_numpy(published["infer/logits"]).softmax(1),
-            probability_tolerance,
-        )
-        complete = int(subsets.all(1).nonzero())
-        close(sampled(output.embedding[complete]), published["full/feat1"], logit_tolerance)
-        assert [scale for _, scale in output.deep] == [1, 2, 4, 8]
-        for number, (deep, _) in enumerate(output.deep, start=1):
-            close(sampled(deep[complete]), published[f"full/deep{number}"], logit_tolerance)
-        every_voxel = output.logits[complete].flatten(1)
-        close(every_voxel.mean(1), published["full/logits_mean"], logit_tolerance)
-        close(every_voxel.std(1), published["full/logits_std"], logit_tolerance)
+    @pytest.mark.parametrize(
+        ("name", "other"), [("mmformer", "m2ftrans"), ("m2ftrans", "rfnet"), ("rfnet", "mmformer")]
+    )
+    def test_weights_of_another_backbone_are_refused(self, published, name, other):
+        with pytest.raises(ValueError, match=f"not the published parameters of {other}: .* is missing"):
+            load_published(published(name).state, other)
 
-    @torch.no_grad()
-    def test_a_batch_of_different_subsets(
-        self, published, published_rfnet, published_image, sampled, dtype, logit_tolerance, probability_tolerance
-    ):
-        network = published_rfnet(dtype)
-        presence = torch.from_numpy(published["batch/mask"])
-        logits = network(of_dtype(published_image, network), presence)
-        close(sampled(logits), published["batch/logits"], logit_tolerance)
-
-    @torch.no_grad()
-    def test_every_path_of_a_training_batch(
-        self, published, published_rfnet, published_image, sampled, dtype, logit_tolerance, probability_tolerance
-    ):
-        network = published_rfnet(dtype)
-        presence = torch.from_numpy(published["trainB/mask"])
-        output = MultiPath(network)(of_dtype(published_image, network), presence)
-        close(sampled(output.fused.logits, training=True), published["trainB/teacher/logits"], logit_tolerance)
-        close(sampled(output.fused.embedding, training=True), published["trainB/teacher/feat1"], logit_tolerance)
-        assert len(output.sample_index) == 6
-        for pair, (sample, modality) in enumerate(
-            zip(output.sample_index.tolist(), output.modality_index.tolist(), strict=True)
-        ):
-            student = f"trainB/student{modality}"
-            unimodal = output.unimodal
-            for actual, name in (
-                (unimodal.logits, "logits"),
-                (unimodal.embedding, "feat1"),
-                (unimodal.deep[0][0], "deep1"),
-            ):
-                close(sampled(actual[pair], training=True), published[f"{student}/{name}"][sample], logit_tolerance)
-            separate = sampled(output.separate_logits[pair].softmax(0), training=True)
-            close(separate, published[f"trainB/sep_prob{modality}"][sample], probability_tolerance)
-
-    @torch.no_grad()
-    def test_encoder_and_region_fusion_inside(
-        self, published, published_rfnet, published_image, sampled, dtype, logit_tolerance, probability_tolerance
-    ):
-        network = published_rfnet(dtype)
-        presence = torch.from_numpy(published["tap/mask"])
-        fused = {}
-        for level in (0, 3):
-            network.fusions[level].register_forward_hook(
-                lambda _module, _inputs, halves, level=level: fused.update({level: torch.cat(halves[1:], 1)})
-            )
-        features = network.encode(of_dtype(published_image[:1], network), presence)
-        network.decode(features, presence)
-        for number, level in enumerate(features.levels, start=1):
-            close(sampled(level[0]), published[f"tap/enc_flair_x{number}"], logit_tolerance)
-        close(sampled(fused[3][0]), published["tap/rfm4"], logit_tolerance)
-        close(sampled(fused[0][0]), published["tap/rfm1"], logit_tolerance)
+    @pytest.mark.parametrize("name", ["mmformer", "m2ftrans"])
+    def test_missing_and_left_over_parameters_are_named(self, published, name):
+        state = dict(published(name).state)
+        state["extra.weight"] = state.pop("t1_encoder.e2_c1.conv.bias")
+        with pytest.raises(ValueError, match=r"1 missing \(t1_encoder.e2_c1.conv.bias\); 1 left over \(extra.weight\)"):
+            load_published(state, name, num_heads=4)
 
 
 class TestLoading:
@@ -107,8 +62,8 @@ class TestLoading:
         assert network.encoders[0].levels[0][0].conv.out_channels == 4 and network.separate is not None
         assert not network.training and next(network.parameters()).dtype == torch.float32
 
-    def test_float64_stays_float64(self, published_rfnet):
-        assert all(p.dtype == torch.float64 for p in published_rfnet(np.float64).parameters())
+    def test_float64_stays_float64(self, published):
+        assert all(p.dtype == torch.float64 for p in published("rfnet").network(np.float64).parameters())
 
     def test_bfloat16_becomes_float32(self, published_state):
         state = {name: torch.from_numpy(value).bfloat16() for name, value in published_state.items()}
@@ -180,7 +135,7 @@ class TestLoading:
             load_published(state, "rfnet")
 
     def test_an_unknown_backbone_is_refused_with_the_accepted_ones(self):
-        with pytest.raises(ValueError, match="unknown backbone 'unet'; accepted: rfnet"):
+        with pytest.raises(ValueError, match="unknown backbone 'unet'; accepted: rfnet, mmformer, m2ftrans"):
             load_published({}, "unet")
 
     def test_an_absent_file_is_refused(self, tmp_path):
