@@ -5,6 +5,7 @@ from torch.autograd import gradcheck
 
 from passion_components.backbones.blocks import (
     Post,
+    Pre,
     ResidualEncoder,
     UnimodalDecoder,
     convolution,
@@ -86,6 +87,22 @@ class TestPost:
             strict=True,
         ):
             torch.testing.assert_close(mine, reference)
+
+    @pytest.mark.parametrize("borders", ["reflect", "zeros"])
+    @pytest.mark.parametrize("sizes", [(4, 6), (4, 4, 2)])
+    def test_pre_normalises_what_comes_in(self, borders, sizes):
+        torch.manual_seed(0)
+        pre = Pre(spatial_dims=len(sizes), in_channels=3, out_channels=2, borders=borders).double()
+        parts = [doubles(2, 1, *sizes), doubles(2, 2, *sizes, seed=1)]
+        x = F.leaky_relu(F.instance_norm(torch.cat(parts, 1)), 0.2)
+        mode = "reflect" if borders == "reflect" else "constant"
+        convolve = F.conv2d if len(sizes) == 2 else F.conv3d
+        expected = convolve(F.pad(x, (1, 1) * len(sizes), mode=mode), pre.conv.weight, pre.conv.bias)
+        torch.testing.assert_close(pre(*parts), expected)
+
+    def test_other_borders_are_refused(self):
+        with pytest.raises(ValueError, match="borders must be 'reflect' or 'zeros', got 'same'"):
+            Pre(spatial_dims=2, in_channels=1, out_channels=1, borders="same")
 
     def test_other_kernels_are_refused(self):
         with pytest.raises(ValueError, match="kernel_size must be 1 or 3, got 5"):
