@@ -11,8 +11,9 @@ from passion_components.cli.prepare import SplitOption, print_parts
 from passion_components.cli.progress import progress
 from passion_components.data.datalists import load_parts, parse_split
 from passion_components.data.phantoms.brain import write_brain_phantoms
+from passion_components.data.phantoms.heart import write_heart_phantoms
 from passion_components.data.phantoms.lgg import write_lgg_phantoms
-from passion_components.datasets import BRATS2020
+from passion_components.datasets import BRATS2020, MYOPS2020
 
 app = typer.Typer(no_args_is_help=True, help="Draw phantoms: images and label maps made on the spot.")
 
@@ -59,6 +60,38 @@ def brain(
 
 
 @app.command()
+def heart(
+    cases: CasesOption,
+    out: OutOption,
+    size: Annotated[
+        str, typer.Option(help="Nominal voxels along x,y of a slice: 16,16 to 512,512; a patient has 85 to 115 %.")
+    ] = "96,96",
+    seed: SeedOption = 0,
+    split: SplitOption = "training=0.7,validation=0.1,test=0.2",
+) -> None:
+    """Hearts with an infarct in 3 to 6 slices: bSSFP, LGE, T2 and labels, laid out and named as in MyoPS2020.
+
+    As many as were published:
+
+        passion phantom heart --cases 25 --out hearts
+
+    Two as large as real scans:
+
+        passion phantom heart --cases 2 --size 256,256 --out big
+    """
+    with progress("drawing", cases) as update:
+        datalist = write_heart_phantoms(
+            out,
+            cases=cases,
+            size=parse_size(size, dims=2),
+            seed=seed,
+            split=parse_split(split),
+            progress=lambda _: update(advance=1),
+        )
+    print_parts(datalist, load_parts(datalist, MYOPS2020.modalities), MYOPS2020.modalities)
+
+
+@app.command()
 def lgg(
     cases: CasesOption,
     out: OutOption,
@@ -79,13 +112,14 @@ def lgg(
     typer.echo(f"{out}: {cases} patients; next: passion prepare lgg {out} --out DIR")
 
 
-def parse_size(text: str) -> tuple[int, ...]:
-    """Numbers of voxels from ``48,48,48``.
+def parse_size(text: str, dims: int = 3) -> tuple[int, ...]:
+    """Numbers of voxels from ``48,48,48``, or from ``48,48`` where ``dims`` is 2.
 
     Raises:
-        ValueError: anything but three whole numbers.
+        ValueError: anything but ``dims`` whole numbers.
     """
     words = [word.strip() for word in text.split(",")]
-    if len(words) != 3 or not all(word.isdecimal() for word in words):
-        raise ValueError(f"size {text!r}: expected three whole numbers of voxels, like 48,48,48")
+    if len(words) != dims or not all(word.isdecimal() for word in words):
+        count = {2: "two", 3: "three"}[dims]
+        raise ValueError(f"size {text!r}: expected {count} whole numbers of voxels, like {','.join(['48'] * dims)}")
     return tuple(int(word) for word in words)

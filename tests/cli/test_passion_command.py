@@ -51,6 +51,7 @@ class TestHelp:
             (["phantom", "brain"], "passion phantom brain --cases 2 --size 240,240,155"),
             (["prepare", "brats"], "passion prepare brats MICCAI_BraTS2020_TrainingData --out data"),
             (["prepare", "lgg"], "passion prepare lgg kaggle_3m --out data --test TCGA_DU_7294_19890104"),
+            (["phantom", "heart"], "passion phantom heart --cases 25 --out hearts"),
             (["phantom", "lgg"], "passion phantom lgg --cases 12 --out lgg"),
             (["simulate-missing"], "passion simulate-missing data/datalist.json --out data/missing.json"),
         ],
@@ -88,6 +89,15 @@ class TestPhantom:
         arguments = ("phantom", "brain", "--cases", 1, "--out", tmp_path / "d", "--size", "8,48,48")
         assert "size 8x48x48 cannot be drawn" in error_line(capsys, monkeypatch, *arguments)
         assert not (tmp_path / "d").exists()
+
+    def test_hearts_are_sized_in_plane(self, tmp_path, capsys, monkeypatch):
+        arguments = ("phantom", "heart", "--cases", 2, "--out", tmp_path / "d", "--split", "test=1")
+        line = error_line(capsys, monkeypatch, *arguments, "--size", "16,16,16")
+        assert "expected two whole numbers of voxels, like 48,48" in line and not (tmp_path / "d").exists()
+        result = run(*arguments, "--size", "16,16")
+        rows = [line.replace("│", " ").split() for line in result.output.splitlines()]
+        assert result.exit_code == 0 and ["test", "2", "2", "2", "2"] in rows
+        assert len(list((tmp_path / "d").glob("train25*/*.nii.gz"))) == 8
 
 
 class TestPrepare:

@@ -14,10 +14,11 @@ import nibabel as nib
 import numpy as np
 
 from passion_components.data.datalists import DEFAULT_SPLIT, split_cases, write_datalist
-from passion_components.data.nifti import nifti_image
 from passion_components.data.phantoms.fields import (
     binomial_blur,
+    check_collection,
     ellipsoid,
+    phantom_nifti,
     random_direction,
     random_stream,
     smooth_field,
@@ -116,22 +117,10 @@ def write_brain_phantoms(
         images, label = draw_brain(number, size, seed)
         files = _case_files(out, number)
         for key, array in {**images, "label": label.astype(np.int16)}.items():
-            write_atomically(files[key], partial(nib.save, _nifti(array)))
+            write_atomically(files[key], partial(nib.save, phantom_nifti(array)))
         if progress is not None:
             progress(case_name(number))
     return write_datalist(out / "datalist.json", parts)
-
-
-def check_collection(out: Path, cases: int) -> None:
-    """Refuse a number of cases below 1 and a folder that is in use.
-
-    Raises:
-        ValueError: in one line.
-    """
-    if cases < 1:
-        raise ValueError(f"the number of cases must be 1 or more, got {cases}")
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise ValueError(f"{out}: not an empty folder; name a new folder, or remove this one first")
 
 
 def _checked_size(size: Sequence[int]) -> tuple[int, ...]:
@@ -148,13 +137,6 @@ def _case_files(out: Path, number: int) -> dict[str, str]:
     case = case_name(number)
     files = {name: str(out / case / f"{case}_{name}.nii.gz") for name in INTENSITY}
     return {"case": case, **files, "label": str(out / case / f"{case}_seg.nii.gz")}
-
-
-def _nifti(array: np.ndarray) -> nib.Nifti1Image:
-    """The array in the geometry of the published files: 1 mm, axes to left, posterior, superior."""
-    affine = np.diag([-1.0, -1.0, 1.0, 1.0])
-    affine[1, 3] = array.shape[1] - 1
-    return nifti_image(array, affine, description=b"drawn phantom, not a patient")
 
 
 def _draw_anatomy(
