@@ -20,8 +20,10 @@ class DatasetSpec:
         spacing: millimetres per voxel that images are brought to, one number per spatial dimension; slices stay
             where they are.
         crop: voxels of a training crop and of an inference window, one number per spatial dimension.
-        orientation: axis codes of the arrays that networks see (nibabel's: the direction an axis points to).
+        orientation: axis codes of the arrays that networks see (nibabel's: the direction an axis points to), or None
+            where they stay as they are in the file: slices of the heart are oblique, so no code names their axes.
         foreground: name of the rule that tells a sequence's foreground (``transforms.foreground``).
+        central: whether images are cropped to the central ``crop``, because what is segmented lies there.
         class_weights: fixed weights of the cross-entropy, or None for 1 - V_k / V of each sample.
     """
 
@@ -33,8 +35,9 @@ class DatasetSpec:
     spatial_dims: int
     spacing: tuple[float, ...]
     crop: tuple[int, ...]
-    orientation: str = "LPS"
+    orientation: str | None = "LPS"
     foreground: str = "nonzero"
+    central: bool = False
     class_weights: tuple[float, ...] | None = None
 
     def file_code(self, class_index: int) -> int:
@@ -62,6 +65,8 @@ MYOPS2020 = DatasetSpec(
     spatial_dims=2,
     spacing=(0.75, 0.75),
     crop=(256, 256),
+    orientation=None,
+    central=True,
 )
 
 TCGA_LGG = DatasetSpec(

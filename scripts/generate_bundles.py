@@ -19,8 +19,8 @@ from passion_components import __version__
 
 ROOT = Path(__file__).resolve().parents[1]
 TEMPLATES = ROOT / "scripts" / "templates"
-DATASETS = ("brats2020", "tcga_lgg")
-BACKBONES = ("rfnet",)
+DATASETS = ("brats2020", "myops2020", "tcga_lgg")
+BACKBONES = ("rfnet", "mmformer", "m2ftrans")
 _HEADINGS = {"dice": "Dice", "hd95": "HD95 in mm"}
 _FORMATS = {"dice": ".3f", "hd95": ".1f"}
 
@@ -71,10 +71,9 @@ def bundle_files(dataset: str, backbone: str) -> dict[str, str]:
     metadata = merged(
         TEMPLATES / "metadata.yaml", TEMPLATES / f"metadata_{dataset}.yaml", TEMPLATES / f"metadata_{backbone}.yaml"
     )
-    title = metadata.pop("backbone")
-    for key in ("name", "description"):
-        metadata[key] = metadata[key].replace("{backbone}", title)
+    title, size = metadata.pop("backbone"), metadata.pop("size")
     metadata["version"] = __version__
+    metadata = json.loads(as_json(metadata).replace("{backbone}", title).replace("{size}", size))
     files["configs/metadata.json"] = as_json(metadata)
     files["configs/logging.conf"] = (TEMPLATES / "logging.conf").read_text(encoding="utf-8")
     files["LICENSE"] = (ROOT / "LICENSE").read_text(encoding="utf-8")

@@ -7,6 +7,7 @@ import re
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 
 from passion_components.data.datalists import new_datalist, split_cases, write_datalist
@@ -93,9 +94,11 @@ def prepare_brats(
 def find_scan_cases(dataset_dir: Path | str, spec: DatasetSpec) -> ScanFolder:
     """Cases of a folder of new scans, with whatever sequences exist.
 
-    ``dataset_dir`` holds one folder per case, or is one case's own folder; a case is named after its folder. A
-    sequence is known by the last word of its file's name (``P1_flair.nii.gz``, ``BraTS-GLI-1-t2w.nii.gz``,
-    ``T1.nii``), in any spelling of :data:`passion_components.modalities.ALIASES`. Other images are ignored and noted.
+    ``dataset_dir`` holds one folder per case, or is one case's own folder; a case is named after its folder. Where a
+    folder holds several cases side by side (``101_C0.nii.gz``, ``101_T2.nii.gz``, ``102_C0.nii.gz``), a case is named
+    after what its files' names begin with. A sequence is known by the last word of its file's name
+    (``P1_flair.nii.gz``, ``BraTS-GLI-1-t2w.nii.gz``, ``T1.nii``), in any spelling of
+    :data:`passion_components.modalities.ALIASES`. Other images are ignored and noted.
 
     Raises:
         FileNotFoundError: no such folder, or no images in it.
@@ -124,11 +127,36 @@ def find_scan_cases(dataset_dir: Path | str, spec: DatasetSpec) -> ScanFolder:
 
 def _add_case(scans: ScanFolder, folder: Path, spec: DatasetSpec) -> None:
     """Sort what lies directly in one folder into cases, notes and failures."""
-    case = folder.resolve().name
+    name = folder.resolve().name
     images = _images_in(folder)
     if not images:
-        scans.notes.append(f"{case}: skipped, no image file (.nii.gz, .nii) directly in it")
+        scans.notes.append(f"{name}: skipped, no image file (.nii.gz, .nii) directly in it")
         return
+    cases = _side_by_side(name, images, spec)
+    for case, files in cases.items():
+        _sort_case(scans, case, files, spec)
+    sorted_out = {file for files in cases.values() for file in files}
+    scans.notes += [f"{name}: ignored {file.name}, names no sequence" for file in images if file not in sorted_out]
+
+
+def _side_by_side(folder_name: str, images: list[Path], spec: DatasetSpec) -> dict[str, list[Path]]:
+    """Files of each case in one folder: all of them, unless their names say that several cases lie there.
+
+    That is so where a sequence is there more than once and the names begin differently, none of them with another's
+    beginning or with the folder's name, as those of two scans of one patient would.
+    """
+    known = [file for file in images if _modality_of(file) in spec.modalities]
+    beginnings = sorted({_beginning_of(file) for file in known})
+    twice = len({_modality_of(file) for file in known}) < len(known)
+    nested = any(second.startswith(first) for first, second in pairwise(beginnings))
+    nested |= any(beginning.startswith(folder_name) for beginning in beginnings) or "" in beginnings
+    if not twice or nested or len(beginnings) < 2:
+        return {folder_name: images}
+    return {beginning: [file for file in images if _beginning_of(file) == beginning] for beginning in beginnings}
+
+
+def _sort_case(scans: ScanFolder, case: str, images: list[Path], spec: DatasetSpec) -> None:
+    """Sort the files of one case."""
     found: dict[str, list[Path]] = defaultdict(list)
     for file in images:
         name = _modality_of(file)
@@ -183,3 +211,8 @@ def _stem(file: Path) -> str:
 
 def _modality_of(file: Path) -> str | None:
     return canonical_modality(re.split(r"[_.\-]", _stem(file))[-1])
+
+
+def _beginning_of(file: Path) -> str:
+    """The file's name without its last word."""
+    return re.sub(r"[_.\-]?[^_.\-]*$", "", _stem(file))

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from monai.config import KeysCollection
 from monai.data import MetaTensor
-from monai.transforms import CropForeground, MapTransform, Orientation, SpatialPad, SpatialResample
+from monai.transforms import CenterSpatialCrop, CropForeground, MapTransform, Orientation, SpatialPad, SpatialResample
 from monai.utils import convert_to_tensor
 from monai.utils.enums import TraceKeys
 from torch import Tensor
@@ -26,6 +26,7 @@ _INVERTERS = {
     "Orientation": Orientation(axcodes="RAS", labels=None),
     "SpatialResample": SpatialResample(),
     "CropForeground": CropForeground(),
+    "CenterSpatialCrop": CenterSpatialCrop(roi_size=-1),
     "SpatialPad": SpatialPad(spatial_size=-1),
 }
 """By the name under which MONAI records it, what undoes an operation; all parameters come from the record."""

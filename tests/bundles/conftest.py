@@ -16,13 +16,25 @@ from monai.bundle import ConfigWorkflow
 from passion_components.data.lgg import prepare_lgg
 from passion_components.data.missing_rates import simulate_missing
 from passion_components.data.phantoms.brain import write_brain_phantoms
+from passion_components.data.phantoms.heart import write_heart_phantoms
 from passion_components.data.phantoms.lgg import write_lgg_phantoms
-from passion_components.datasets import BRATS2020, TCGA_LGG
+from passion_components.datasets import BRATS2020, MYOPS2020, TCGA_LGG
 
 BUNDLES = Path(__file__).resolve().parents[2] / "bundles"
 BUNDLE = BUNDLES / "brats2020_rfnet"
 SIZES = {"roi_size": [16, 16, 16], "network_width": 4}
-SLICE_SIZES = {"roi_size": [16, 16], "spacing": [11.52, 11.52], "network_width": 4, "batch_size": 2}
+DATA = {
+    "brats2020": ("phantoms", 3, {}),
+    "myops2020": ("heart_phantoms", 2, {"spacing": [12.0, 12.0]}),
+    "tcga_lgg": ("slice_phantoms", 2, {"spacing": [11.52, 11.52], "batch_size": 2}),
+}
+"""Per data set the fixture with its phantoms, the dimensions of a crop, and settings."""
+NETWORKS = {
+    "rfnet": (16, {"network_width": 4}),
+    "mmformer": (32, {"network_width": 2, "token_dim": 16, "mlp_dim": 32}),
+    "m2ftrans": (32, {"network_width": 2, "mlp_dim": 32}),
+}
+"""Per backbone the smallest crop it takes, and what makes it narrow."""
 TRAINING = {"epochs": 2, "num_workers": 0, "learning_rate": 0.003, "val_interval": 1, "cache": True}
 
 
@@ -49,6 +61,17 @@ def slice_phantoms(tmp_path_factory) -> Path:
     return complete.parent
 
 
+@pytest.fixture(scope="session")
+def heart_phantoms(tmp_path_factory) -> Path:
+    """Seven hearts: four to train, one to validate, two to test; missing.json lacks modalities in training."""
+    folder = tmp_path_factory.mktemp("hearts") / "cases"
+    split = {"training": 4 / 7, "validation": 1 / 7, "test": 2 / 7}
+    complete = write_heart_phantoms(folder, cases=7, size=(20, 20), seed=0, split=split)
+    rates = {"bssfp": 0.5, "lge": 0.25, "t2": 0.5}
+    simulate_missing(complete, folder / "missing.json", rates, MYOPS2020.modalities, seed=0)
+    return folder
+
+
 @pytest.fixture
 def own_phantoms(phantoms, tmp_path) -> Path:
     """A copy of the phantoms that a test may damage."""
@@ -60,12 +83,16 @@ def workflow(request, tmp_path) -> Callable[..., ConfigWorkflow]:
     """Make a workflow of a bundle: ``workflow("training", "train", "baseline", epochs=1)``."""
 
     def make(run_id: str, *configs: str, of: str = "brats2020_rfnet", **overrides: Any) -> ConfigWorkflow:
-        in_slices = of.startswith("tcga_lgg")
-        data = request.getfixturevalue("slice_phantoms" if in_slices else "phantoms")
+        dataset, backbone = of.rsplit("_", 1)
+        fixture, dims, of_dataset = DATA[dataset]
+        edge, of_network = NETWORKS[backbone]
+        data = request.getfixturevalue(fixture)
         settings: dict[str, Any] = {"bundle_root": str(tmp_path), "dataset_dir": str(data)}
         if run_id != "inference":
             settings |= {"datalist": str(data / "missing.json"), **TRAINING}
-        settings |= SLICE_SIZES if in_slices else SIZES
+        settings |= of_network | of_dataset | {"roi_size": [edge] * dims}
+        if run_id == "inference":
+            settings.pop("batch_size", None)
         return ConfigWorkflow(
             config_file=[str(BUNDLES / of / "configs" / f"{name}.json") for name in configs],
             meta_file=str(BUNDLES / of / "configs" / "metadata.json"),

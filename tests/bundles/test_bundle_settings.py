@@ -20,14 +20,25 @@ ROOT = Path(__file__).resolve().parents[2]
 BUNDLES = sorted(path.name for path in (ROOT / "bundles").iterdir())
 SCHEMA = json.loads((ROOT / "tests" / "data" / "metadata_schema.json").read_text())
 
+FAST = ("brats2020_rfnet", "myops2020_mmformer", "tcga_lgg_m2ftrans")
+"""Each data set and each backbone once; all of them are run by scripts/test.sh --full."""
+
 every_bundle = pytest.mark.parametrize("of", BUNDLES)
+every_bundle_in_full = pytest.mark.parametrize(
+    "of", [pytest.param(name, marks=[] if name in FAST else pytest.mark.full) for name in BUNDLES]
+)
 
 
 def spec_of(bundle: str):
     return dataset_spec(bundle.rpartition("_")[0])
 
 
-@every_bundle
+def test_there_are_nine_of_them():
+    datasets, backbones = ("brats2020", "myops2020", "tcga_lgg"), ("m2ftrans", "mmformer", "rfnet")
+    assert sorted(f"{dataset}_{backbone}" for dataset in datasets for backbone in backbones) == BUNDLES
+
+
+@every_bundle_in_full
 @pytest.mark.parametrize("overlays", [(), ("baseline",), ("moddrop",), ("baseline", "moddrop"), ("pdt",)], ids="+".join)
 def test_trains_scores_and_segments(run, of, overlays, tmp_path):
     out = tmp_path / "run"
@@ -44,8 +55,9 @@ def test_trains_scores_and_segments(run, of, overlays, tmp_path):
     assert len(summary["subsets"]) == 2 ** len(spec_of(of).modalities) - 1
     assert "| Avg. |" in (out / "table.md").read_text()
 
-    run("inference", "inference", of=of, output_dir=tmp_path / "segmented", ckpt=out / "model.pt")
-    data = workflow.parser.get("dataset_dir")
+    data = Path(workflow.parser.get("dataset_dir"))
+    scans = data / "train25" if (data / "train25").exists() else data
+    run("inference", "inference", of=of, dataset_dir=scans, output_dir=tmp_path / "segmented", ckpt=out / "model.pt")
     for case in load_datalist(f"{data}/datalist.json", "test", spec_of(of).modalities):
         label_map = nib.load(tmp_path / "segmented" / case["case"] / f"{case['case']}_seg.nii.gz")
         assert label_map.shape == nib.load(case["label"]).shape

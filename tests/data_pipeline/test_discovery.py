@@ -161,3 +161,38 @@ class TestScanFolder:
             find_scan_cases(make("x.txt") / "x.txt", BRATS2020)
         with pytest.raises(FileNotFoundError, match="no scans found; expected <case>/<case>_flair.nii.gz or the like"):
             find_scan_cases(tmp_path, BRATS2020)
+
+
+class TestCasesSideBySide:
+    def test_are_named_after_what_their_files_begin_with(self, make):
+        files = ["h_101_C0.nii.gz", "h_101_DE.nii.gz", "h_102_C0.nii.gz", "h_103_T2.nii.gz"]
+        root = make(*(f"test20/{file}" for file in files))
+        for folder in (root, root / "test20"):
+            scans = find_scan_cases(folder, MYOPS2020)
+            assert [sorted(case) for case in scans.cases] == [
+                ["bssfp", "case", "lge"],
+                ["bssfp", "case"],
+                ["case", "t2"],
+            ]
+            assert [case["case"] for case in scans.cases] == ["h_101", "h_102", "h_103"] and not scans.failures
+            assert scans.cases[0]["lge"] == str(root / "test20" / "h_101_DE.nii.gz")
+
+    def test_images_of_none_of_them_are_noted(self, make):
+        scans = find_scan_cases(make("101_C0.nii.gz", "102_C0.nii.gz", "102_gd.nii.gz", "atlas_gd.nii.gz"), MYOPS2020)
+        assert [case["case"] for case in scans.cases] == ["101", "102"] and not scans.failures
+        assert any("102_gd.nii.gz" in note for note in scans.notes)
+        assert any("atlas_gd.nii.gz, names no sequence" in note for note in scans.notes)
+
+    @pytest.mark.parametrize(
+        "files",
+        [
+            ["P1/P1_pre_t1.nii.gz", "P1/P1_post_t1.nii.gz"],
+            ["P1/a_t1.nii.gz", "P1/a_late_t1.nii.gz"],
+            ["P1/t1.nii.gz", "P1/b_t1.nii.gz"],
+            ["P1/a_t1.nii.gz", "P1/a_t1.nii"],
+        ],
+        ids=["named after the folder", "one beginning in another", "no beginning", "two formats"],
+    )
+    def test_two_scans_of_one_patient_are_no_two_cases(self, make, files):
+        scans = find_scan_cases(make(*files), BRATS2020)
+        assert scans.cases == [] and "are both t1; expected one file per sequence" in scans.failures[0][1]
