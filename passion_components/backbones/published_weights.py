@@ -17,6 +17,7 @@ from passion_components.backbones.channel_attention import N_LAYERS
 from passion_components.backbones.m2ftrans import M2FTrans
 from passion_components.backbones.mmformer import MMFormer
 from passion_components.backbones.rfnet import RFNet
+from passion_components.backbones.weight_files import read_weights
 
 PUBLISHED_MODALITIES = ("flair", "t1ce", "t1", "t2")
 """Order of the published encoders, hence of the image channels of a loaded network."""
@@ -44,7 +45,7 @@ def load_published(state_or_path: Mapping[str, Any] | str | Path, backbone: str,
     """
     if backbone not in _LOADERS:
         raise ValueError(f"unknown backbone {backbone!r}; accepted: {', '.join(_LOADERS)}")
-    state = _tensors(_read(Path(state_or_path)) if isinstance(state_or_path, str | Path) else state_or_path)
+    state = _tensors(read_weights(Path(state_or_path)) if isinstance(state_or_path, str | Path) else state_or_path)
     dtype = torch.float64 if any(value.dtype == torch.float64 for value in state.values()) else torch.float32
     network, names = _LOADERS[backbone](state, num_heads)
     _compare(state, network, names, backbone)
@@ -53,21 +54,6 @@ def load_published(state_or_path: Mapping[str, Any] | str | Path, backbone: str,
         value = state[published] if isinstance(published, str) else torch.stack([state[name] for name in published])
         parameters[ours].copy_(value.reshape(parameters[ours].shape))
     return network.eval()
-
-
-def _read(path: Path) -> Mapping[str, Any]:
-    """What a weight file holds; nothing in it is executed."""
-    if not path.is_file():
-        raise FileNotFoundError(f"no weights at {path}")
-    try:
-        if path.suffix == ".safetensors":
-            from safetensors.torch import load_file
-
-            return load_file(path)
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:
-        reason = str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__
-        raise ValueError(f"{path} is no weight file that can be read without executing it: {reason}") from error
 
 
 def _tensors(state: Any) -> dict[str, Tensor]:

@@ -7,9 +7,9 @@ import logging
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
 from torch import nn
 
+from passion_components.backbones.weight_files import read_weights
 from passion_components.files import sha256_of
 
 logger = logging.getLogger(__name__)
@@ -46,8 +46,7 @@ def load_weights(network: nn.Module, *, ckpt: str, output_dir: Path | str, bundl
         looked = " and ".join(str(candidate) for candidate in candidates)
         raise WeightsError(f"no weights: looked for {looked}; run training first, or name a file with --ckpt")
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-        network.load_state_dict(state)
+        network.load_state_dict(read_weights(path))
     except Exception as error:
         reason = " ".join(str(error).split())[:300]
         raise WeightsError(f"{path} does not fit {type(network).__name__} as configured here: {reason}") from error

@@ -1,0 +1,54 @@
+"""``passion convert-weights``: weights of the published code for the bundles."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from functools import partial
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from safetensors.torch import save_file
+
+from passion_components.backbones.mmformer import MMFormer
+from passion_components.backbones.published_weights import PUBLISHED_MODALITIES, load_published
+from passion_components.files import write_atomically
+
+SEPARATE = "separate."
+
+
+class BackboneName(StrEnum):
+    rfnet = "rfnet"
+    mmformer = "mmformer"
+    m2ftrans = "m2ftrans"
+
+
+def convert_weights(
+    source: Annotated[Path, typer.Argument(metavar="IN", help="A checkpoint of the published code; only read.")],
+    backbone: Annotated[BackboneName, typer.Option(help="Whose parameters it holds.")],
+    out: Annotated[Path, typer.Option(help="The file to write, ending in .safetensors.")],
+    num_heads: Annotated[int, typer.Option(min=1, help="Attention heads, which no file tells.")] = 8,
+) -> None:
+    """Weights of the published RFNet, mmFormer, M2FTrans or PASSION code for the bundles.
+
+    Reads .pth or .safetensors, with or without training state, and executes nothing in it. The separate uni-modal
+    decoder, which is used in training only, is left out.
+
+        passion convert-weights model_last.pth --backbone rfnet --out model.safetensors
+    """
+    if out.suffix != ".safetensors":
+        raise ValueError(f"{out}: expected a name that ends in .safetensors")
+    try:
+        network = load_published(source, backbone.value, num_heads=num_heads)
+    except ValueError as error:
+        raise ValueError(str(error) if str(source) in str(error) else f"{source}: {error}") from error
+    state = {name: value.contiguous() for name, value in network.state_dict().items() if not name.startswith(SEPARATE)}
+    write_atomically(out, partial(save_file, state))
+    channels = ", ".join(PUBLISHED_MODALITIES[: network.n_modalities])
+    parameters = sum(value.numel() for value in state.values())
+    typer.echo(
+        f"{out}: {type(network).__name__} in {network.spatial_dims}D, {parameters:,} parameters, "
+        f"{network.n_classes} classes, image channels {channels}"
+    )
+    layout = ' "--network_def#token_layout" published' if isinstance(network, MMFormer) else ""
+    typer.echo(f"use it in a bundle with: --ckpt {out}{layout}")
