@@ -12,9 +12,9 @@ from rich.table import Table
 
 from passion_components.cli.progress import progress
 from passion_components.data.datalists import parse_split, presence_table
-from passion_components.data.discovery import prepare_brats
+from passion_components.data.discovery import BRATS2020_LAYOUT, MYOPS2020_LAYOUT, Layout, prepare_cases
 from passion_components.data.lgg import prepare_lgg
-from passion_components.datasets import BRATS2020, TCGA_LGG
+from passion_components.datasets import BRATS2020, MYOPS2020, TCGA_LGG
 
 app = typer.Typer(no_args_is_help=True, help="Find cases in a published layout and list them for the bundles.")
 
@@ -56,10 +56,25 @@ def brats(
         passion prepare brats MICCAI_BraTS2020_TrainingData --out data \\
             --split training=1
     """
-    datalist, parts, problems = prepare_brats(source, out, split=parse_split(split), seed=seed)
-    for problem in problems:
-        typer.echo(f"note: {problem}", err=True)
-    print_parts(datalist, parts, BRATS2020.modalities)
+    _list_cases(source, out, BRATS2020_LAYOUT, split, seed, BRATS2020.modalities)
+
+
+@app.command()
+def myops(
+    source: Annotated[
+        Path, typer.Argument(metavar="SRC", help="Folder that holds train25 and train25_myops_gd; read.")
+    ],
+    out: Annotated[Path, typer.Option(help="Folder for datalist.json.")],
+    split: SplitOption = "training=0.7,validation=0.1,test=0.2",
+    seed: SeedOption = 0,
+) -> None:
+    """MyoPS2020: <case>_{C0,DE,T2}.nii.gz with <case>_gd.nii.gz, in whatever folders.
+
+    Cases that lack sequences are listed as they are; images stay where they are.
+
+        passion prepare myops MyoPS2020 --out data --split training=0.8,test=0.2
+    """
+    _list_cases(source, out, MYOPS2020_LAYOUT, split, seed, MYOPS2020.modalities)
 
 
 @app.command()
@@ -107,6 +122,14 @@ def lgg(
     for name, patients in summary["absent"].items():
         typer.echo(f"{name} absent in {len(patients)}: {', '.join(patients) or 'none'}")
     print_parts(datalist, parts, TCGA_LGG.modalities)
+
+
+def _list_cases(source: Path, out: Path, layout: Layout, split: str, seed: int, modalities: Sequence[str]) -> None:
+    """Write a datalist of what a folder holds, and tell what it holds."""
+    datalist, parts, problems = prepare_cases(source, out, layout, split=parse_split(split), seed=seed)
+    for problem in problems:
+        typer.echo(f"note: {problem}", err=True)
+    print_parts(datalist, parts, modalities)
 
 
 def print_parts(datalist: Path, parts: Mapping[str, Sequence[Mapping[str, str]]], modalities: Sequence[str]) -> None:

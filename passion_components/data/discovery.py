@@ -15,8 +15,43 @@ from passion_components.datasets import DatasetSpec
 from passion_components.modalities import canonical_modality
 
 IMAGE_SUFFIXES = (".nii.gz", ".nii")
-BRATS2020_KEYS = {"flair": "flair", "t1": "t1", "t1ce": "t1ce", "t2": "t2", "seg": "label"}
-_BRATS2020_NAME = re.compile(rf"(?P<case>.+)_(?P<word>{'|'.join(BRATS2020_KEYS)})", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class Layout:
+    """File names of a published data set: ``<case>_<word>.nii.gz`` or ``.nii``, at any depth of a folder.
+
+    Attributes:
+        title: of the data set.
+        words: last word of a name, in lower case -> modality or ``label``.
+        example: of a case that is complete, for messages.
+    """
+
+    title: str
+    words: Mapping[str, str]
+    example: str
+
+    @property
+    def label_word(self) -> str:
+        """The word of label maps."""
+        return next(word for word, key in self.words.items() if key == "label")
+
+    def case_and_key(self, file: Path) -> tuple[str, str] | None:
+        """A file's case and what it is of it; None where its name does not fit."""
+        case, _, word = _stem(file).rpartition("_")
+        return (case, self.words[word.lower()]) if case and word.lower() in self.words else None
+
+
+BRATS2020_LAYOUT = Layout(
+    title="BraTS2020",
+    words={"flair": "flair", "t1": "t1", "t1ce": "t1ce", "t2": "t2", "seg": "label"},
+    example="<case>/<case>_{flair,seg}.nii.gz",
+)
+MYOPS2020_LAYOUT = Layout(
+    title="MyoPS2020",
+    words={"c0": "bssfp", "de": "lge", "t2": "t2", "gd": "label"},
+    example="train25/<case>_C0.nii.gz with train25_myops_gd/<case>_gd.nii.gz",
+)
 
 
 @dataclass
@@ -34,8 +69,8 @@ class ScanFolder:
     failures: list[tuple[str, str]] = field(default_factory=list)
 
 
-def find_brats_cases(source: Path | str) -> tuple[list[dict[str, str]], list[str]]:
-    """Cases in the layout of BraTS2020: ``<case>_{flair,t1,t1ce,t2,seg}.nii.gz`` (or ``.nii``), at any depth.
+def find_cases(source: Path | str, layout: Layout) -> tuple[list[dict[str, str]], list[str]]:
+    """Cases of a folder in a published layout.
 
     A case that lacks sequences is kept as it is. One without label map, without any sequence, or with two files for the
     same thing is left out.
@@ -49,44 +84,46 @@ def find_brats_cases(source: Path | str) -> tuple[list[dict[str, str]], list[str
     """
     source = Path(source)
     if not source.is_dir():
-        raise FileNotFoundError(f"{source}: no such folder; expected the folder of the BraTS2020 cases")
+        raise FileNotFoundError(f"{source}: no such folder; expected the folder of the {layout.title} cases")
     problems: list[str] = []
     found: dict[str, dict[str, list[Path]]] = defaultdict(lambda: defaultdict(list))
     for file in _image_files_below(source):
-        name = _BRATS2020_NAME.fullmatch(_stem(file))
-        if name is None:
-            wanted = f"<case>_{{{','.join(BRATS2020_KEYS)}}}.nii.gz"
-            problems.append(f"{file}: not a name of BraTS2020; expected {wanted}, rename it if it belongs to a case")
-            continue
-        found[name["case"]][BRATS2020_KEYS[name["word"].lower()]].append(file)
+        known = layout.case_and_key(file)
+        if known is None:
+            wanted = f"<case>_{{{','.join(layout.words)}}}.nii.gz"
+            problems.append(
+                f"{file}: not a name of {layout.title}; expected {wanted}, rename it if it belongs to a case"
+            )
+        else:
+            found[known[0]][known[1]].append(file)
 
     cases = []
     for case, files in sorted(found.items()):
-        problem = _brats_problem(files)
+        problem = _problem_of(files, layout)
         if problem is None:
             cases.append({"case": case, **{key: str(files[key][0].absolute()) for key in sorted(files)}})
         else:
             problems.append(f"{case}: {problem}; left out")
     if not cases:
         reason = f"; first of {len(problems)} problems: {problems[0]}" if problems else ""
-        raise FileNotFoundError(f"{source}: no complete case like <case>/<case>_{{flair,seg}}.nii.gz found{reason}")
+        raise FileNotFoundError(f"{source}: no complete case like {layout.example} found{reason}")
     return cases, problems
 
 
-def prepare_brats(
-    source: Path | str, out: Path | str, *, split: Mapping[str, float], seed: int
+def prepare_cases(
+    source: Path | str, out: Path | str, layout: Layout, *, split: Mapping[str, float], seed: int
 ) -> tuple[Path, dict[str, list[Mapping[str, str]]], list[str]]:
-    """Write ``out/datalist.json`` for a folder in the layout of BraTS2020.
+    """Write ``out/datalist.json`` for a folder in a published layout.
 
     Returns:
-        Path of the datalist, its parts, and the problems of :func:`find_brats_cases`.
+        Path of the datalist, its parts, and the problems of :func:`find_cases`.
 
     Raises:
-        FileNotFoundError: as :func:`find_brats_cases`.
+        FileNotFoundError: as :func:`find_cases`.
         ValueError: as :func:`~passion_components.data.datalists.split_cases`; ``out`` already has a datalist.
     """
     datalist = new_datalist(Path(out))
-    cases, problems = find_brats_cases(source)
+    cases, problems = find_cases(source, layout)
     parts = split_cases(cases, split, seed)
     return write_datalist(datalist, parts), parts, problems
 
@@ -179,12 +216,12 @@ def _sort_case(scans: ScanFolder, case: str, images: list[Path], spec: DatasetSp
     scans.cases.append({"case": case, **paths})
 
 
-def _brats_problem(files: Mapping[str, list[Path]]) -> str | None:
+def _problem_of(files: Mapping[str, list[Path]], layout: Layout) -> str | None:
     for key, candidates in files.items():
         if len(candidates) > 1:
             return f"{key} is there {len(candidates)} times ({' and '.join(map(str, candidates))}), expected one file"
     if "label" not in files:
-        return "no label map (_seg)"
+        return f"no label map (_{layout.label_word})"
     if len(files) == 1:
         return "a label map without any sequence"
     return None

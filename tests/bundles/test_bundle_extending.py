@@ -30,7 +30,9 @@ def test_own_parts_train_are_scored_and_segment(run, example, phantoms, edit_dat
     datalist = phantoms / "datalist.json"
     run("training", "train", own, own_method, output_dir=out, epochs=1, datalist=datalist)
     logged = {line.split(",")[1] for line in (out / "history.csv").read_text().splitlines()[1:]}
-    assert {"loss/entropy", "rp/t1", "rp/t2"} <= logged and "rp/flair" not in logged
+    assert {"entropy", "segmentation", "unimodal"} <= logged
+    preference = (out / "preference.csv").read_text()
+    assert "t1" in preference and "t2" in preference and "flair" not in preference
 
     run("evaluating", "train", "evaluate", own, output_dir=out, datalist=datalist)
     summary = json.loads((out / "summary.json").read_text())

@@ -193,3 +193,13 @@ class TestLgg:
         options = ("--test", "TCGA_A_1_1", "--training", "TCGA_A_1_1", "--out", tmp_path / "data")
         line = error_line(capsys, monkeypatch, "prepare", "lgg", tmp_path, *options)
         assert "TCGA_A_1_1 is forced into training and into test" in line
+
+
+def test_prepare_myops_lists_what_phantom_heart_has_drawn(tmp_path):
+    assert run("phantom", "heart", "--cases", 5, "--size", "16,16", "--out", tmp_path / "hearts").exit_code == 0
+    split = "training=0.8,test=0.2"
+    result = run("prepare", "myops", tmp_path / "hearts", "--out", tmp_path / "data", "--split", split)
+    assert result.exit_code == 0, result.output
+    content = json.loads((tmp_path / "data" / "datalist.json").read_text())
+    assert {part: len(cases) for part, cases in content.items()} == {"training": 4, "validation": 0, "test": 1}
+    assert set(content["test"][0]) == {"case", "bssfp", "lge", "t2", "label"}

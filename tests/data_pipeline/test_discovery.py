@@ -3,7 +3,13 @@ import re
 import pytest
 
 from passion_components.data.datalists import load_parts
-from passion_components.data.discovery import find_brats_cases, find_scan_cases, prepare_brats
+from passion_components.data.discovery import (
+    BRATS2020_LAYOUT,
+    MYOPS2020_LAYOUT,
+    find_cases,
+    find_scan_cases,
+    prepare_cases,
+)
 from passion_components.datasets import BRATS2020, MYOPS2020
 
 SPLIT = {"training": 0.5, "test": 0.5}
@@ -28,15 +34,18 @@ class TestBratsLayout:
     def test_every_sequence_has_its_own_file(self, make):
         root = make(*brats_case("A1"))
         expected = {key: str(root / f"A1/A1_{key}.nii.gz") for key in ("flair", "t1", "t1ce", "t2")}
-        assert find_brats_cases(root) == ([{"case": "A1", **expected, "label": str(root / "A1/A1_seg.nii.gz")}], [])
+        assert find_cases(root, BRATS2020_LAYOUT) == (
+            [{"case": "A1", **expected, "label": str(root / "A1/A1_seg.nii.gz")}],
+            [],
+        )
 
     def test_cases_at_any_depth_compressed_or_not_sorted_by_name(self, make):
         root = make(*brats_case("HGG/deep/B_2"), *brats_case("LGG/A_1", suffix=".nii"))
-        cases, problems = find_brats_cases(root)
+        cases, problems = find_cases(root, BRATS2020_LAYOUT)
         assert [case["case"] for case in cases] == ["A_1", "B_2"] and problems == []
 
     def test_a_case_that_lacks_sequences_is_kept(self, make):
-        cases, problems = find_brats_cases(make(*brats_case("A", ("t1ce", "seg"))))
+        cases, problems = find_cases(make(*brats_case("A", ("t1ce", "seg"))), BRATS2020_LAYOUT)
         assert [sorted(case) for case in cases] == [["case", "label", "t1ce"]] and problems == []
 
     @pytest.mark.parametrize(
@@ -50,29 +59,32 @@ class TestBratsLayout:
         ],
     )
     def test_what_is_not_understood_is_told_and_the_rest_is_done(self, make, files, message):
-        cases, problems = find_brats_cases(make(*brats_case("A"), *files))
+        cases, problems = find_cases(make(*brats_case("A"), *files), BRATS2020_LAYOUT)
         assert [case["case"] for case in cases] == ["A"] and len(problems) == 1
         assert re.search(message, problems[0])
 
     def test_other_files_are_no_problem(self, make):
-        assert find_brats_cases(make(*brats_case("A"), "name_mapping.csv", "A/.partial-1-A_t1.nii.gz"))[1] == []
+        assert (
+            find_cases(make(*brats_case("A"), "name_mapping.csv", "A/.partial-1-A_t1.nii.gz"), BRATS2020_LAYOUT)[1]
+            == []
+        )
 
     def test_nothing_found_tells_where_and_what(self, make, tmp_path):
         with pytest.raises(FileNotFoundError, match="none: no such folder"):
-            find_brats_cases(tmp_path / "none")
+            find_cases(tmp_path / "none", BRATS2020_LAYOUT)
         with pytest.raises(
             FileNotFoundError, match="no complete case like .* first of 1 problems: .*x.nii: not a name"
         ):
-            find_brats_cases(make("x.nii"))
+            find_cases(make("x.nii"), BRATS2020_LAYOUT)
 
     def test_preparing_writes_a_datalist_once(self, make):
         root = make(*(name for number in range(4) for name in brats_case(f"src/P{number}")))
-        path, parts, problems = prepare_brats(root / "src", root / "out", split=SPLIT, seed=0)
+        path, parts, problems = prepare_cases(root / "src", root / "out", BRATS2020_LAYOUT, split=SPLIT, seed=0)
         assert path == root / "out" / "datalist.json" and problems == []
         assert [len(part) for part in parts.values()] == [2, 0, 2]
         assert load_parts(path, BRATS2020.modalities) == parts
         with pytest.raises(ValueError, match="exists already; remove it first"):
-            prepare_brats(root / "src", root / "out", split=SPLIT, seed=0)
+            prepare_cases(root / "src", root / "out", BRATS2020_LAYOUT, split=SPLIT, seed=0)
 
 
 class TestScanNames:
@@ -161,6 +173,25 @@ class TestScanFolder:
             find_scan_cases(make("x.txt") / "x.txt", BRATS2020)
         with pytest.raises(FileNotFoundError, match="no scans found; expected <case>/<case>_flair.nii.gz or the like"):
             find_scan_cases(tmp_path, BRATS2020)
+
+
+class TestMyopsLayout:
+    def test_images_and_labels_lie_in_folders_of_their_own(self, make):
+        names = [f"train25/myops_training_101_{word}.nii.gz" for word in ("C0", "DE", "T2")]
+        root = make(*names, "train25_myops_gd/myops_training_101_gd.nii.gz")
+        (case,), problems = find_cases(root, MYOPS2020_LAYOUT)
+        assert problems == [] and case == {
+            "case": "myops_training_101",
+            "bssfp": str(root / names[0]),
+            "lge": str(root / names[1]),
+            "t2": str(root / names[2]),
+            "label": str(root / "train25_myops_gd/myops_training_101_gd.nii.gz"),
+        }
+
+    def test_test_cases_have_no_labels(self, make):
+        root = make("train25/a_C0.nii.gz", "gd/a_gd.nii.gz", "test20/b_C0.nii.gz")
+        cases, problems = find_cases(root, MYOPS2020_LAYOUT)
+        assert [case["case"] for case in cases] == ["a"] and problems == ["b: no label map (_gd); left out"]
 
 
 class TestCasesSideBySide:
