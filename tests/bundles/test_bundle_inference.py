@@ -3,6 +3,7 @@
 import csv
 import json
 import shutil
+from pathlib import Path
 
 import nibabel as nib
 import numpy as np
@@ -11,7 +12,8 @@ import torch
 from nibabel.orientations import axcodes2ornt, ornt_transform
 from scipy.ndimage import affine_transform
 
-from passion_components.datasets import BRATS2020
+from passion_components.data.datalists import load_datalist
+from passion_components.datasets import BRATS2020, MYOPS2020, dataset_spec
 from passion_components.metrics.overlap import dice
 from passion_components.transforms.restore import RestoreLabelMapsd
 
@@ -136,28 +138,38 @@ class TestGeometry:
 
 
 class TestAsEvaluated:
+    @pytest.mark.parametrize("of", ["brats2020_rfnet", "myops2020_m2ftrans"])
     def test_a_folder_that_holds_only_a_subset_gives_the_evaluated_dice(
-        self, run, phantoms, random_weights, complete, tmp_path
+        self, run, workflow, random_weights_of, tmp_path, of
     ):
-        files = {"datalist": phantoms / "datalist.json", "ckpt": random_weights}
+        spec, random_weights = dataset_spec(of.rsplit("_", 1)[0]), random_weights_of(of)
+        listed = Path(workflow("training", "train", of=of).parser.get("dataset_dir")) / "datalist.json"
+        complete = load_datalist(listed, "test", spec.modalities)[0]
+        files = {"of": of, "datalist": listed, "ckpt": random_weights}
         run("evaluating", "train", "evaluate", output_dir=tmp_path / "scores", **files)
         with open(tmp_path / "scores" / "metrics.csv", newline="") as file:
             rows = [row for row in csv.DictReader(file) if row["case"] == complete["case"] and row["metric"] == "dice"]
-        assert len(rows) == 15 * 3
+        n_subsets = 2 ** len(spec.modalities) - 1
+        assert len(rows) == n_subsets * 3
         subsets = sorted({row["subset"] for row in rows})
         for subset in subsets:
             (tmp_path / "scans" / subset).mkdir(parents=True)
             for name in subset.split("+"):
                 shutil.copy(complete[name], tmp_path / "scans" / subset)
-        run("inference", "inference", dataset_dir=tmp_path / "scans", output_dir=tmp_path / "out", ckpt=random_weights)
+        out = tmp_path / "out"
+        run("inference", "inference", of=of, dataset_dir=tmp_path / "scans", output_dir=out, ckpt=random_weights)
         truth = values(nib.load(complete["label"]))
         scores = {}
         for row in rows:
-            prediction = values(nib.load(tmp_path / "out" / row["subset"] / f"{row['subset']}_seg.nii.gz"))
-            codes = [BRATS2020.file_code(index) for index in BRATS2020.regions[row["region"]]]
-            scores[row["subset"], row["region"]] = dice(np.isin(prediction, codes), np.isin(truth, codes))
+            prediction = values(nib.load(out / row["subset"] / f"{row['subset']}_seg.nii.gz"))
+            indices = spec.regions[row["region"]]
+            predicted, true = (
+                np.isin(labels, [code for code, index in spec.label_codes.items() if index in indices])
+                for labels in (prediction, truth)
+            )
+            scores[row["subset"], row["region"]] = dice(predicted, true)
             assert float(row["value"]) == pytest.approx(scores[row["subset"], row["region"]], abs=1e-9)
-        assert len(set(scores.values())) > 15
+        assert len(set(scores.values())) > n_subsets
 
     def test_a_constant_sequence_counts_as_absent_with_a_warning(self, segment, complete, caplog):
         scans = {name: nib.load(complete[name]) for name in ("flair", "t1")}
@@ -227,3 +239,28 @@ class TestSlices:
             blank[name] = nib.Nifti1Image(array, scan.affine)
         found = self.segment_slices(segment, "blank", blank)
         assert len(np.unique(found[..., 0])) == 1 and len(np.unique(found)) == 2
+
+
+class TestHearts:
+    """Slices that keep the axes of their file, cropped to the centre."""
+
+    @pytest.fixture
+    def scans(self, heart_phantoms) -> dict:
+        case = load_datalist(heart_phantoms / "datalist.json", "test", MYOPS2020.modalities)[0]
+        return {key: nib.load(case[key]) for key in MYOPS2020.modalities}
+
+    def test_oblique_slices_are_segmented_as_straight_ones(self, segment, scans):
+        straight, _ = segment("straight", scans, of="myops2020_rfnet")
+        spacing = scans["t2"].header.get_zooms()
+        oblique, scan = segment("oblique", {n: tilted(s, spacing) for n, s in scans.items()}, of="myops2020_rfnet")
+        assert_same_geometry(oblique, scan)
+        np.testing.assert_array_equal(values(oblique), values(straight))
+        assert set(np.unique(values(straight))) <= {0, 200, 500, 600} and len(np.unique(values(straight))) > 1
+
+    def test_what_lies_outside_the_centre_is_background(self, segment, scans):
+        wide = {
+            name: nib.Nifti1Image(np.pad(values(s), ((30, 30), (0, 0), (0, 0)), mode="symmetric"), s.affine)
+            for name, s in scans.items()
+        }
+        found = values(segment("wide", wide, of="myops2020_rfnet")[0])
+        assert (found[:20] == 0).all() and (found[-20:] == 0).all() and (found != 0).any()

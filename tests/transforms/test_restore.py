@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 from monai.data import DataLoader, MetaTensor, decollate_batch
-from monai.transforms import Compose, CropForegroundd, Flip, Orientationd, Spacingd, SpatialPadd
+from monai.transforms import CenterSpatialCropd, Compose, CropForegroundd, Flip, Orientationd, Spacingd, SpatialPadd
 from scipy.spatial.transform import Rotation
 
 from passion_components.transforms.foreground import foreground_rule
@@ -71,6 +71,17 @@ class TestWithoutResampling:
             assert torch.equal(image.as_tensor(), canonical.as_tensor()), orientation
             expected, _ = reoriented(label_map, affine, orientation)
             assert np.array_equal(restore_label_map(probabilities, image), expected), orientation
+
+    def test_outside_a_central_crop_is_background(self, save, brain):
+        steps = Compose([LoadModalitiesd(["t1"]), CenterSpatialCropd("image", roi_size=(5, 4, -1))])
+        image = steps({"case": "P1", "t1": save("t1.nii.gz", brain)})["image"]
+        probabilities = random_probabilities(image.shape[1:])
+        expected = np.zeros(brain.shape, dtype=np.uint8)
+        corner = [size // 2 - length // 2 for size, length in zip(brain.shape, (5, 4), strict=False)]
+        inside = tuple(slice(low, low + length) for low, length in zip(corner, (5, 4), strict=True))
+        expected[inside] = probabilities.argmax(0)
+        assert np.array_equal(restore_label_map(probabilities, image), expected)
+        assert np.array_equal(image[0], brain[inside])
 
     def test_probabilities_are_moved_not_changed(self, save, brain):
         image = preprocessing()({"case": "P1", "t1": save("t1.nii.gz", brain)})["image"]
