@@ -11,6 +11,9 @@ from torch import Tensor
 
 logger = logging.getLogger(__name__)
 
+BETA_RANGE = (0.1, 4.0)
+GAMMA_GROWTH, GAMMA_EPOCHS = 1.5, 100
+
 
 def relative_preference(distance: Tensor, sample_index: Tensor, n_samples: int) -> Tensor:
     """RP_nm = 1 - D_nm / mean of D_n over the sample's present modalities (Eq. 9, 10).
@@ -73,10 +76,15 @@ class RelativePreference:
         """
         return dict(zip(self.modalities, _mean(rp_sum, counts).tolist(), strict=True))
 
-    def update(self, rp_sum: Tensor, counts: Tensor) -> dict[str, float]:
-        """End an epoch: beta = max(beta - gamma * mean RP, 0) (Eq. 13); takes and returns what :meth:`average` does.
+    def update(self, rp_sum: Tensor, counts: Tensor, distance_sum: Tensor | None = None) -> dict[str, float]:
+        """End an epoch: beta = max(beta - gamma * mean RP, 0) (Eq. 13); returns what :meth:`average` does.
 
         A modality that no sample had keeps its beta.
+
+        Args:
+            rp_sum: as of :meth:`average`.
+            counts: as of :meth:`average`.
+            distance_sum: sum of D_nm over the same samples, (M,); Eq. 13 does without it.
         """
         moved = self.beta.double() - self.gamma * _mean(rp_sum, counts)
         # the floor is not in the paper: a negative beta would reward disagreement with the fused path
@@ -101,6 +109,42 @@ class RelativePreference:
         if set(beta) != set(self.modalities):
             raise ValueError(f"expected the preference of {', '.join(self.modalities)}, got that of {', '.join(beta)}")
         self.beta = torch.tensor([float(beta[name]) for name in self.modalities])
+
+
+class ReleasedPreference(RelativePreference):
+    """The rule of the released code: beta starts at 1 and is moved by the epoch's mean distances over all modalities.
+
+    rp_m = (mean distance - distance_m) / mean distance; beta = clamp(beta - gamma rp, 0.1, 4), then scaled to the norm
+    sqrt(M). gamma grows by half at the start and after every hundred epochs.
+
+    Attributes:
+        size_weight: float32 (M,), 1 / (1 - missing rate), constant.
+    """
+
+    def __init__(self, *, modalities: Sequence[str], missing_rates: Mapping[str, float], gamma: float = 0.01) -> None:
+        super().__init__(modalities=modalities, missing_rates=missing_rates, gamma=gamma)
+        self.size_weight = self.beta
+        self.beta = torch.ones_like(self.size_weight)
+        self._epochs = 0
+
+    def update(self, rp_sum: Tensor, counts: Tensor, distance_sum: Tensor | None = None) -> dict[str, float]:
+        if distance_sum is None:
+            raise ValueError("the released rule needs distance_sum, the epoch's sum of distances")
+        distance = _mean(distance_sum, counts)
+        centre = distance.mean()
+        rp = (centre - distance) / centre if centre > 0 else torch.zeros_like(distance)
+        gamma = self.gamma * GAMMA_GROWTH ** (self._epochs // GAMMA_EPOCHS + 1)
+        moved = (self.beta.double() - gamma * rp).clamp(*BETA_RANGE)
+        self.beta = (moved * len(moved) ** 0.5 / moved.norm()).float()
+        self._epochs += 1
+        return self.average(rp_sum, counts)
+
+    def state_dict(self) -> dict[str, Any]:
+        return super().state_dict() | {"epochs": self._epochs}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        super().load_state_dict(state)
+        self._epochs = int(state["epochs"])
 
 
 def _mean(rp_sum: Tensor, counts: Tensor) -> Tensor:

@@ -8,6 +8,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+SEPARATE_PREFIX = "separate."
+"""What names of the separate uni-modal decoder's parameters begin with; it serves training alone."""
+
 
 @dataclass
 class Features:

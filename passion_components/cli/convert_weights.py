@@ -10,11 +10,10 @@ from typing import Annotated
 import typer
 from safetensors.torch import save_file
 
+from passion_components.backbones.base import SEPARATE_PREFIX
 from passion_components.backbones.mmformer import MMFormer
 from passion_components.backbones.published_weights import PUBLISHED_MODALITIES, load_published
 from passion_components.files import write_atomically
-
-SEPARATE = "separate."
 
 
 class BackboneName(StrEnum):
@@ -42,7 +41,9 @@ def convert_weights(
         network = load_published(source, backbone.value, num_heads=num_heads)
     except ValueError as error:
         raise ValueError(str(error) if str(source) in str(error) else f"{source}: {error}") from error
-    state = {name: value.contiguous() for name, value in network.state_dict().items() if not name.startswith(SEPARATE)}
+    state = {
+        name: value.contiguous() for name, value in network.state_dict().items() if not name.startswith(SEPARATE_PREFIX)
+    }
     write_atomically(out, partial(save_file, state))
     channels = ", ".join(PUBLISHED_MODALITIES[: network.n_modalities])
     parameters = sum(value.numel() for value in state.values())

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import logging
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from torch import nn
 
+from passion_components.backbones.base import SEPARATE_PREFIX
 from passion_components.backbones.weight_files import read_weights
 from passion_components.files import sha256_of
 
@@ -46,13 +49,20 @@ def load_weights(network: nn.Module, *, ckpt: str, output_dir: Path | str, bundl
         looked = " and ".join(str(candidate) for candidate in candidates)
         raise WeightsError(f"no weights: looked for {looked}; run training first, or name a file with --ckpt")
     try:
-        network.load_state_dict(read_weights(path))
+        network.load_state_dict(_for_inference(read_weights(path), network))
     except Exception as error:
         reason = " ".join(str(error).split())[:300]
         raise WeightsError(f"{path} does not fit {type(network).__name__} as configured here: {reason}") from error
     info = WeightsInfo(path=str(path), sha256=sha256_of(path), trained_on=_trained_on(path))
     logger.info("weights: %s (sha256 %s), trained on %s", info.path, info.sha256[:16], info.trained_on)
     return info
+
+
+def _for_inference(state: Mapping[str, Any], network: nn.Module) -> Mapping[str, Any]:
+    """The state without the separate decoder, which serves training alone, where the network has none."""
+    if getattr(network, "separate", None) is not None:
+        return state
+    return {name: value for name, value in state.items() if not name.startswith(SEPARATE_PREFIX)}
 
 
 def _trained_on(path: Path) -> str:

@@ -44,19 +44,21 @@ class PreferenceAwareHandler:
     def start_epoch(self, engine: Engine) -> None:
         """Forget the last epoch's samples."""
         self.objective.set_epoch(engine.state.epoch)
-        self._sums = torch.zeros(2, len(self.preference.modalities), dtype=torch.float64, device=engine.state.device)
+        self._sums = torch.zeros(3, len(self.preference.modalities), dtype=torch.float64, device=engine.state.device)
 
     def collect(self, engine: Engine) -> None:
-        """Add RP and the number of samples of every modality in the batch, on the device."""
+        """Add RP, distance and the number of samples of every modality in the batch, on the device."""
         paths, distance = engine.state.paths, engine.state.losses["distance"].double()
         rp = relative_preference(distance, paths.sample_index, len(paths.fused.logits))
-        self._sums.index_add_(1, paths.modality_index, torch.stack([rp, torch.ones_like(rp)]))
+        self._sums.index_add_(1, paths.modality_index, torch.stack([rp, torch.ones_like(rp), distance]))
 
     def finish_epoch(self, engine: Engine) -> None:
         """Update beta and log."""
-        rp_sum, counts = summed_over_ranks(self._sums)
-        move = self.preference.update if self.objective.updates_preference else self.preference.average
-        mean = move(rp_sum, counts)
+        rp_sum, counts, distance_sum = summed_over_ranks(self._sums)
+        if self.objective.updates_preference:
+            mean = self.preference.update(rp_sum, counts, distance_sum)
+        else:
+            mean = self.preference.average(rp_sum, counts)
         rows = zip(mean.items(), self.preference.beta.tolist(), counts.long().tolist(), strict=True)
         for (name, rp), beta, samples in rows:
             engine.state.metrics[f"rp/{name}"] = rp

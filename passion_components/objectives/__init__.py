@@ -3,5 +3,7 @@
 from passion_components.objectives.base import Objective
 from passion_components.objectives.baseline import BaselineObjective
 from passion_components.objectives.passion import PassionObjective
+from passion_components.objectives.pmr import PMRObjective
+from passion_components.objectives.released import ReleasedObjective
 
-__all__ = ["BaselineObjective", "Objective", "PassionObjective"]
+__all__ = ["BaselineObjective", "Objective", "PMRObjective", "PassionObjective", "ReleasedObjective"]

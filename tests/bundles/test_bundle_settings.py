@@ -20,12 +20,34 @@ ROOT = Path(__file__).resolve().parents[2]
 BUNDLES = sorted(path.name for path in (ROOT / "bundles").iterdir())
 SCHEMA = json.loads((ROOT / "tests" / "data" / "metadata_schema.json").read_text())
 
-FAST = ("brats2020_rfnet", "myops2020_mmformer", "tcga_lgg_m2ftrans")
-"""Each data set and each backbone once; all of them are run by scripts/test.sh --full."""
+OBJECTIVES = {
+    "baseline": "BaselineObjective",
+    "pmr": "PMRObjective",
+    "released_code": "ReleasedObjective",
+}
+SETTINGS = [
+    tuple(name for name in (objective, sampling) if name)
+    for objective in (None, *OBJECTIVES)
+    for sampling in (None, "moddrop", "pdt")
+]
+FAST = [("tcga_lgg_rfnet", setting) for setting in SETTINGS]
+FAST += [
+    (of, setting)
+    for of in ("brats2020_rfnet", "myops2020_mmformer", "tcga_lgg_m2ftrans")
+    for setting in ((), ("released_code", "moddrop"))
+]
+"""All settings in one bundle, and each data set and each backbone; scripts/test.sh --full runs all of all."""
 
 every_bundle = pytest.mark.parametrize("of", BUNDLES)
-every_bundle_in_full = pytest.mark.parametrize(
-    "of", [pytest.param(name, marks=[] if name in FAST else pytest.mark.full) for name in BUNDLES]
+every_setting = pytest.mark.parametrize(
+    ("of", "overlays"),
+    [
+        pytest.param(
+            of, overlays, id="+".join((of, *overlays)), marks=[] if (of, overlays) in FAST else pytest.mark.full
+        )
+        for of in BUNDLES
+        for overlays in SETTINGS
+    ],
 )
 
 
@@ -38,8 +60,7 @@ def test_there_are_nine_of_them():
     assert sorted(f"{dataset}_{backbone}" for dataset in datasets for backbone in backbones) == BUNDLES
 
 
-@every_bundle_in_full
-@pytest.mark.parametrize("overlays", [(), ("baseline",), ("moddrop",), ("baseline", "moddrop"), ("pdt",)], ids="+".join)
+@every_setting
 def test_trains_scores_and_segments(run, of, overlays, tmp_path):
     out = tmp_path / "run"
     workflow = run("training", "train", *overlays, of=of, output_dir=out, epochs=1)
@@ -47,7 +68,7 @@ def test_trains_scores_and_segments(run, of, overlays, tmp_path):
     assert {"model.pt", "model_last.pt", "checkpoint.pt", "history.csv", "preference.csv", "tensorboard"} <= written
     losses = [float(line.split(",")[2]) for line in (out / "history.csv").read_text().splitlines()[1:]]
     assert np.isfinite(losses).all()
-    objective = "BaselineObjective" if "baseline" in overlays else "PassionObjective"
+    objective = next((OBJECTIVES[name] for name in overlays if name in OBJECTIVES), "PassionObjective")
     assert type(workflow.parser.get_parsed_content("objective")).__name__ == objective
 
     run("evaluating", "train", *overlays, "evaluate", of=of, output_dir=out)
@@ -75,9 +96,18 @@ def test_the_demo_overlay_lies_over_every_program(workflow, of):
 
 
 @every_bundle
-@pytest.mark.parametrize("pair", [("moddrop", "pdt"), ("pdt", "moddrop")])
-def test_overlays_that_contradict_each_other_are_refused(run, of, pair):
-    with pytest.raises(SystemExit, match=f"the overlays {pair[0]} and {pair[1]} each choose the sampling of presence"):
+@pytest.mark.parametrize(
+    ("pair", "what"),
+    [
+        (("moddrop", "pdt"), "sampling of presence"),
+        (("pdt", "moddrop"), "sampling of presence"),
+        (("baseline", "pmr"), "objective"),
+        (("released_code", "baseline"), "objective"),
+        (("pmr", "released_code"), "objective"),
+    ],
+)
+def test_overlays_that_contradict_each_other_are_refused(run, of, pair, what):
+    with pytest.raises(SystemExit, match=f"the overlays {pair[0]} and {pair[1]} each choose the {what}"):
         run("training", "train", *pair, of=of)
 
 
