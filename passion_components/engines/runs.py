@@ -19,6 +19,7 @@ from passion_components.engines.evaluator import SubsetEvaluator
 from passion_components.engines.weights import WeightsError, load_weights
 from passion_components.files import write_text_atomically
 from passion_components.handlers.checkpoint import ResumeError
+from passion_components.handlers.finite import NonFiniteLossError
 
 logger = logging.getLogger(__name__)
 
@@ -114,7 +115,7 @@ def error_line(error: BaseException) -> str | None:
     """The message meant for users inside an exception, through MONAI's wrappers and loader processes."""
     cause: BaseException | None = error
     while cause is not None:
-        if isinstance(cause, CaseError | ResumeError | WeightsError):
+        if isinstance(cause, CaseError | NonFiniteLossError | ResumeError | WeightsError):
             return str(cause)
         match = re.search(r"\bCaseError: (.*)", str(cause), re.DOTALL)
         if match:

@@ -10,6 +10,8 @@ import nibabel as nib
 import numpy as np
 import pytest
 
+from passion_components.objectives import BaselineObjective, PassionObjective
+
 
 def refusal(run, *arguments, **overrides) -> str:
     with pytest.raises(SystemExit) as stop:
@@ -191,3 +193,20 @@ class TestConsole:
     def test_inference_without_scans(self, command, bundle, tmp_path):
         line = self.console(command("inference", "inference", dataset_dir=tmp_path / "nowhere"), bundle)
         assert line.startswith(f"error: {tmp_path / 'nowhere'}: no such folder")
+
+
+def test_a_loss_that_is_no_number_stops_the_run_before_the_checkpoint(run, tmp_path, monkeypatch):
+    out = tmp_path / "run"
+    run("training", "train", output_dir=out, epochs=1, lr_horizon=2)
+    good = (out / "checkpoint.pt").read_bytes()
+    forward = BaselineObjective.forward
+
+    def diverging(objective, output, target, presence):
+        terms = forward(objective, output, target, presence)
+        return terms | {"loss": terms["loss"] * float("nan")}
+
+    monkeypatch.setattr(BaselineObjective, "forward", diverging)
+    monkeypatch.setattr(PassionObjective, "forward", diverging)
+    line = refusal(run, "training", "train", output_dir=out, epochs=2, lr_horizon=2, resume=True)
+    assert "the loss is not finite in epoch 2, step 5, on BrainPhantom_" in line and "loss nan, segmentation" in line
+    assert (out / "checkpoint.pt").read_bytes() == good
