@@ -51,11 +51,12 @@ def as_json(config: dict[str, Any]) -> str:
     return json.dumps(config, indent=4, ensure_ascii=False) + "\n"
 
 
-def overlay_text(path: Path, dataset: str) -> str:
-    """An overlay keeps its nested and ``+`` keys, MONAI merges it when it runs; with what the data set adds to it."""
-    added = TEMPLATES / f"{path.stem}_{dataset}.yaml"
+def overlay_text(path: Path, *parts: str) -> str:
+    """An overlay keeps its nested and ``+`` keys, MONAI merges it when it runs; with what the bundle's parts add."""
     config = ConfigParser.load_config_file(str(path))
-    return as_json(config | (ConfigParser.load_config_file(str(added)) if added.exists() else {}))
+    for added in (TEMPLATES / f"{path.stem}_{part}.yaml" for part in parts):
+        config |= ConfigParser.load_config_file(str(added)) if added.exists() else {}
+    return as_json(config)
 
 
 def bundle_files(dataset: str, backbone: str) -> dict[str, str]:
@@ -65,9 +66,9 @@ def bundle_files(dataset: str, backbone: str) -> dict[str, str]:
         "configs/train.json": as_json(merged(*base, TEMPLATES / "train.yaml", TEMPLATES / f"train_{dataset}.yaml")),
         "configs/inference.json": as_json(merged(*base, TEMPLATES / "inference.yaml")),
     }
-    files["configs/evaluate.json"] = overlay_text(TEMPLATES / "evaluate.yaml", dataset)
+    files["configs/evaluate.json"] = overlay_text(TEMPLATES / "evaluate.yaml", dataset, backbone)
     for overlay in sorted((TEMPLATES / "overlays").glob("*.yaml")):
-        files[f"configs/{overlay.stem}.json"] = overlay_text(overlay, dataset)
+        files[f"configs/{overlay.stem}.json"] = overlay_text(overlay, dataset, backbone)
     metadata = merged(
         TEMPLATES / "metadata.yaml", TEMPLATES / f"metadata_{dataset}.yaml", TEMPLATES / f"metadata_{backbone}.yaml"
     )
