@@ -71,16 +71,19 @@ def grouped_convolution(spatial_dims: int, channels: int, groups: int) -> nn.Mod
     return conv
 
 
-def projection(spatial_dims: int, channels: int) -> nn.Sequential:
-    """1x1, depthwise 3x3(x3) and 1x1 convolution, each with a norm over channels, GELU between them."""
+def convolution_chain(spatial_dims: int, channels: int, hidden: int) -> nn.Sequential:
+    """1x1, 3x3(x3) in ``channels`` groups and 1x1 convolution, each with a norm over channels, GELU between them.
+
+    With ``hidden`` equal to ``channels`` the middle one is depthwise.
+    """
     return nn.Sequential(
-        convolution(spatial_dims, channels, channels),
-        ChannelNorm(channels),
+        convolution(spatial_dims, channels, hidden),
+        ChannelNorm(hidden),
         nn.GELU(),
-        grouped_convolution(spatial_dims, channels, channels),
-        ChannelNorm(channels),
+        grouped_convolution(spatial_dims, hidden, channels),
+        ChannelNorm(hidden),
         nn.GELU(),
-        convolution(spatial_dims, channels, channels),
+        convolution(spatial_dims, hidden, channels),
         ChannelNorm(channels),
     )
 
@@ -95,17 +98,7 @@ class ConvFFN(nn.Module):
 
     def __init__(self, *, spatial_dims: int, channels: int) -> None:
         super().__init__()
-        hidden = FFN_FACTOR * channels
-        self.block = nn.Sequential(
-            convolution(spatial_dims, channels, hidden),
-            ChannelNorm(hidden),
-            nn.GELU(),
-            grouped_convolution(spatial_dims, hidden, channels),
-            ChannelNorm(hidden),
-            nn.GELU(),
-            convolution(spatial_dims, hidden, channels),
-            ChannelNorm(channels),
-        )
+        self.block = convolution_chain(spatial_dims, channels, FFN_FACTOR * channels)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, *S) from (B, C, *S)."""
@@ -125,10 +118,14 @@ class ChannelAttention(nn.Module):
 
     def __init__(self, *, n_modalities: int, spatial_dims: int, channels: int) -> None:
         super().__init__()
-        self.query = projection(spatial_dims, channels)
-        self.keys = nn.ModuleList(projection(spatial_dims, channels) for _ in range(n_modalities))
-        self.values = nn.ModuleList(projection(spatial_dims, channels) for _ in range(n_modalities))
-        self.out = projection(spatial_dims, channels)
+
+        def projection() -> nn.Sequential:
+            return convolution_chain(spatial_dims, channels, channels)
+
+        self.query = projection()
+        self.keys = nn.ModuleList(projection() for _ in range(n_modalities))
+        self.values = nn.ModuleList(projection() for _ in range(n_modalities))
+        self.out = projection()
         self.dropout = nn.Dropout(DROPOUT)
 
     def forward(self, query: Tensor, features: Tensor, pairs: Pairs) -> Tensor:

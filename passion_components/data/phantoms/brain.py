@@ -13,19 +13,17 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 
-from passion_components.data.datalists import DEFAULT_SPLIT, split_cases, write_datalist
+from passion_components.data.datalists import DEFAULT_SPLIT
+from passion_components.data.phantoms.collection import phantom_nifti, write_collection
 from passion_components.data.phantoms.fields import (
     binomial_blur,
-    check_collection,
     ellipsoid,
-    phantom_nifti,
     random_direction,
     random_stream,
     smooth_field,
     tube,
     voxel_grid,
 )
-from passion_components.files import write_atomically
 
 MIN_SIZE = 16
 MAX_SIZE = (240, 240, 155)
@@ -111,16 +109,13 @@ def write_brain_phantoms(
     """
     out = Path(out)
     size = _checked_size(size)
-    check_collection(out, cases)
-    parts = split_cases([_case_files(out, number) for number in range(1, cases + 1)], split, seed)
-    for number in range(1, cases + 1):
+
+    def draw(number: int) -> dict[str, nib.Nifti1Image]:
         images, label = draw_brain(number, size, seed)
-        files = _case_files(out, number)
-        for key, array in {**images, "label": label.astype(np.int16)}.items():
-            write_atomically(files[key], partial(nib.save, phantom_nifti(array)))
-        if progress is not None:
-            progress(case_name(number))
-    return write_datalist(out / "datalist.json", parts)
+        return {key: phantom_nifti(array) for key, array in {**images, "label": label.astype(np.int16)}.items()}
+
+    files = [_case_files(out, number) for number in range(1, cases + 1)]
+    return write_collection(out, files, draw, split=split, seed=seed, progress=progress)
 
 
 def _checked_size(size: Sequence[int]) -> tuple[int, ...]:

@@ -7,14 +7,10 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Sequence
-from pathlib import Path
 
-import nibabel as nib
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy.ndimage import convolve1d
-
-from passion_components.data.nifti import nifti_image
 
 
 def random_stream(seed: int, subject: int, name: str) -> np.random.Generator:
@@ -73,23 +69,3 @@ def binomial_blur(image: np.ndarray, axes: Sequence[int] | None = None) -> np.nd
     for axis in range(image.ndim) if axes is None else axes:
         image = convolve1d(image, [0.25, 0.5, 0.25], axis=axis, mode="nearest")
     return image
-
-
-def check_collection(out: Path, cases: int) -> None:
-    """Refuse a number of cases below 1 and a folder that is in use.
-
-    Raises:
-        ValueError: in one line.
-    """
-    if cases < 1:
-        raise ValueError(f"the number of cases must be 1 or more, got {cases}")
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise ValueError(f"{out}: not an empty folder; name a new folder, or remove this one first")
-
-
-def phantom_nifti(array: np.ndarray, spacing: Sequence[float] = (1.0, 1.0, 1.0)) -> nib.Nifti1Image:
-    """The array in the geometry of the published files: axes to left, posterior, superior; ``spacing`` in mm."""
-    x, y, z = spacing
-    affine = np.diag([-x, -y, z, 1.0])
-    affine[1, 3] = (array.shape[1] - 1) * y
-    return nifti_image(array, affine, description=b"drawn phantom, not a patient")

@@ -13,17 +13,15 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 
-from passion_components.data.datalists import DEFAULT_SPLIT, split_cases, write_datalist
+from passion_components.data.datalists import DEFAULT_SPLIT
+from passion_components.data.phantoms.collection import phantom_nifti, write_collection
 from passion_components.data.phantoms.fields import (
     binomial_blur,
-    check_collection,
     ellipsoid,
-    phantom_nifti,
     random_stream,
     smooth_field,
     voxel_grid,
 )
-from passion_components.files import write_atomically
 
 MIN_SIZE, MAX_SIZE = 16, 512
 SIZE_RANGE = (0.85, 1.15)
@@ -111,16 +109,13 @@ def write_heart_phantoms(
     """
     out = Path(out)
     size = _checked_size(size)
-    check_collection(out, cases)
-    parts = split_cases([_case_files(out, number) for number in range(1, cases + 1)], split, seed)
-    for number in range(1, cases + 1):
+
+    def draw(number: int) -> dict[str, nib.Nifti1Image]:
         images, label, spacing = draw_heart(number, size, seed)
-        files = _case_files(out, number)
-        for key, array in {**images, "label": label}.items():
-            write_atomically(files[key], partial(nib.save, phantom_nifti(array, spacing)))
-        if progress is not None:
-            progress(case_name(number))
-    return write_datalist(out / "datalist.json", parts)
+        return {key: phantom_nifti(array, spacing) for key, array in {**images, "label": label}.items()}
+
+    files = [_case_files(out, number) for number in range(1, cases + 1)]
+    return write_collection(out, files, draw, split=split, seed=seed, progress=progress)
 
 
 def _checked_size(size: Sequence[int]) -> tuple[int, int]:

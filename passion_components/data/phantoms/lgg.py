@@ -11,7 +11,8 @@ import numpy as np
 
 from passion_components.data.lgg import CHANNELS
 from passion_components.data.phantoms.brain import draw_brain
-from passion_components.data.phantoms.fields import check_collection, random_stream
+from passion_components.data.phantoms.collection import check_collection
+from passion_components.data.phantoms.fields import random_stream
 from passion_components.files import write_atomically
 
 INSTITUTIONS = ("AA", "BB", "CC")

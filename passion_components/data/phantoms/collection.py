@@ -1,0 +1,69 @@
+"""Collections of phantoms: checked folders, files and datalist."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+
+from passion_components.data.datalists import split_cases, write_datalist
+from passion_components.data.nifti import nifti_image
+from passion_components.files import write_atomically
+
+
+def check_collection(out: Path, cases: int) -> None:
+    """Refuse a number of cases below 1 and a folder that is in use.
+
+    Raises:
+        ValueError: in one line.
+    """
+    if cases < 1:
+        raise ValueError(f"the number of cases must be 1 or more, got {cases}")
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise ValueError(f"{out}: not an empty folder; name a new folder, or remove this one first")
+
+
+def phantom_nifti(array: np.ndarray, spacing: Sequence[float] = (1.0, 1.0, 1.0)) -> nib.Nifti1Image:
+    """The array in the geometry of the published files: axes to left, posterior, superior; ``spacing`` in mm."""
+    x, y, z = spacing
+    affine = np.diag([-x, -y, z, 1.0])
+    affine[1, 3] = (array.shape[1] - 1) * y
+    return nifti_image(array, affine, description=b"drawn phantom, not a patient")
+
+
+def write_collection(
+    out: Path,
+    cases: Sequence[Mapping[str, str]],
+    draw: Callable[[int], Mapping[str, nib.Nifti1Image]],
+    *,
+    split: Mapping[str, float],
+    seed: int,
+    progress: Callable[[str], None] | None,
+) -> Path:
+    """Draw and write cases, and ``out/datalist.json``.
+
+    Args:
+        out: folder, new or empty.
+        cases: per case ``case`` and the path of every image that :func:`draw` gives.
+        draw: images by the same keys, of case number 1, 2, ...
+        split: shares of the parts.
+        seed: of the split.
+        progress: called with the name of each case that is written.
+
+    Returns:
+        Path of the datalist.
+
+    Raises:
+        ValueError: no cases, a folder that is in use, shares that do not add up.
+    """
+    check_collection(out, len(cases))
+    parts = split_cases(cases, split, seed)
+    for number, case in enumerate(cases, 1):
+        for key, image in draw(number).items():
+            write_atomically(case[key], partial(nib.save, image))
+        if progress is not None:
+            progress(case["case"])
+    return write_datalist(out / "datalist.json", parts)
