@@ -9,32 +9,28 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from passion_components.backbones.base import Backbone, Features, PathOutput
+from passion_components.backbones.base import Features, PathOutput
 from passion_components.backbones.blocks import (
     DecoderStep,
     Post,
-    ResidualEncoder,
-    UnimodalDecoder,
     convolution,
     logits,
     normalise,
 )
 from passion_components.backbones.channel_attention import ChannelTransformer, Pairs, pair_weights
 from passion_components.backbones.sharing import Sharing
+from passion_components.backbones.token_backbone import DIVISOR, N_LEVELS, TokenBackbone
 from passion_components.backbones.transformer import (
     TransformerLayer,
     on_grid,
     to_map,
     to_tokens,
-    token_grid,
 )
 
-N_LEVELS = 5
-DIVISOR = 2 ** (N_LEVELS - 1)
 HEAD_WIDTH = 16
 
 
-class M2FTrans(Backbone):
+class M2FTrans(TokenBackbone):
     """M2FTrans as PASSION uses it: five levels, learned fusion tokens that look at the modalities which are there.
 
     A modality's tokens attend to themselves only, so they and their keys and values are computed once, in encoding;
@@ -54,7 +50,7 @@ class M2FTrans(Backbone):
         separate_decoder: build the published uni-modal decoder that all modalities share.
 
     Raises:
-        ValueError: as :class:`Backbone`, :class:`TransformerLayer` and :func:`token_grid`, or a width or depth below 1.
+        ValueError: as :class:`TokenBackbone` and :class:`TransformerLayer`.
 
     Takes sizes divisible by 16, at least 32.
     """
@@ -75,17 +71,13 @@ class M2FTrans(Backbone):
         super().__init__(
             n_modalities=n_modalities,
             n_classes=n_classes,
+            img_size=img_size,
             spatial_dims=spatial_dims,
-            size_divisor=DIVISOR,
-            min_size=2 * DIVISOR,
+            width=width,
+            depth=depth,
+            separate_decoder=separate_decoder,
         )
-        if width < 1 or depth < 1:
-            raise ValueError(f"width and depth must be at least 1, got {width} and {depth}")
-        self.grid = token_grid(img_size, spatial_dims, DIVISOR)
         dim = width * DIVISOR
-        self.encoders = nn.ModuleList(
-            ResidualEncoder(spatial_dims=spatial_dims, width=width, n_levels=N_LEVELS) for _ in range(n_modalities)
-        )
         self.positions = nn.Parameter(torch.zeros(1, (n_modalities + 1) * math.prod(self.grid), dim))
         self.fusion = nn.Parameter(torch.randn(1, math.prod(self.grid), dim))
         self.transformer = nn.ModuleList(
@@ -94,11 +86,6 @@ class M2FTrans(Backbone):
         self.decoder = MaskedFusionDecoder(
             n_modalities=n_modalities, n_classes=n_classes, spatial_dims=spatial_dims, width=width
         )
-        self.separate: UnimodalDecoder | None = None
-        if separate_decoder:
-            self.separate = UnimodalDecoder(
-                spatial_dims=spatial_dims, width=width, n_levels=N_LEVELS, n_classes=n_classes
-            )
 
     def encode_modality(self, index: int, image: Tensor) -> tuple[Tensor, ...]:
         """Five levels (n, width * 2^l, *S / 2^l), tokens (n, P, d), then their keys and values for the fusion tokens.
@@ -114,10 +101,6 @@ class M2FTrans(Backbone):
             seen_by_fusion.append(torch.stack([key, value], 1))
             tokens = layer.finish(tokens, layer.attend(query, key, value))
         return *levels, tokens, torch.stack(seen_by_fusion, 1)
-
-    def decode_separate(self, features: Features) -> Tensor | None:
-        """Logits (R, K, *S) of the separate decoder on every row; None where it was not built."""
-        return None if self.separate is None else self.separate(features.levels[:N_LEVELS])
 
     def decode_rows(self, features: Features) -> PathOutput:
         """Logits, deep logits at scales 1, 2, 4, 8, 16 and the last decoder map (B, width, *S)."""

@@ -8,33 +8,29 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from passion_components.backbones.base import Backbone, Features, PathOutput
+from passion_components.backbones.base import Features, PathOutput
 from passion_components.backbones.blocks import (
     BorderedConv,
     DecoderStep,
     Pre,
-    ResidualEncoder,
-    UnimodalDecoder,
     convolution,
     logits,
     normalise,
     pointwise,
 )
 from passion_components.backbones.sharing import Sharing
+from passion_components.backbones.token_backbone import DIVISOR, N_LEVELS, TokenBackbone
 from passion_components.backbones.transformer import (
     TransformerLayer,
     on_grid,
     to_map,
     to_tokens,
-    token_grid,
 )
 
-N_LEVELS = 5
-DIVISOR = 2 ** (N_LEVELS - 1)
 TOKEN_LAYOUTS = ("aligned", "published")
 
 
-class MMFormer(Backbone):
+class MMFormer(TokenBackbone):
     """mmFormer as PASSION uses it: five levels, one encoder and one transformer per modality, one across them.
 
     Encoding a modality ends with its own transformer, so that its tokens are computed once. In the transformer across
@@ -58,8 +54,7 @@ class MMFormer(Backbone):
         separate_decoder: build the published uni-modal decoder that all modalities share.
 
     Raises:
-        ValueError: as :class:`Backbone`, :class:`TransformerLayer` and :func:`token_grid`, an unknown layout, or a
-            width or depth below 1.
+        ValueError: as :class:`TokenBackbone` and :class:`TransformerLayer`, or an unknown layout.
 
     Takes sizes divisible by 16, at least 32.
     """
@@ -82,21 +77,18 @@ class MMFormer(Backbone):
         super().__init__(
             n_modalities=n_modalities,
             n_classes=n_classes,
+            img_size=img_size,
             spatial_dims=spatial_dims,
-            size_divisor=DIVISOR,
-            min_size=2 * DIVISOR,
+            width=width,
+            depth=depth,
+            separate_decoder=separate_decoder,
+            block=Pre,
+            first=BorderedConv,
         )
-        if width < 1 or depth < 1:
-            raise ValueError(f"width and depth must be at least 1, got {width} and {depth}")
         if token_layout not in TOKEN_LAYOUTS:
             raise ValueError(f"token_layout must be one of {', '.join(TOKEN_LAYOUTS)}, got {token_layout!r}")
         self.token_layout = token_layout
-        self.grid = token_grid(img_size, spatial_dims, DIVISOR)
         deepest = width * DIVISOR
-        self.encoders = nn.ModuleList(
-            ResidualEncoder(spatial_dims=spatial_dims, width=width, n_levels=N_LEVELS, block=Pre, first=BorderedConv)
-            for _ in range(n_modalities)
-        )
         self.embeddings = nn.ModuleList(convolution(spatial_dims, deepest, token_dim) for _ in range(n_modalities))
         self.positions = nn.Parameter(torch.zeros(n_modalities, math.prod(self.grid), token_dim))
 
@@ -111,11 +103,6 @@ class MMFormer(Backbone):
         self.decoder = FusionDecoder(
             n_modalities=n_modalities, n_classes=n_classes, spatial_dims=spatial_dims, width=width
         )
-        self.separate: UnimodalDecoder | None = None
-        if separate_decoder:
-            self.separate = UnimodalDecoder(
-                spatial_dims=spatial_dims, width=width, n_levels=N_LEVELS, n_classes=n_classes, block=Pre
-            )
 
     def encode_modality(self, index: int, image: Tensor) -> tuple[Tensor, ...]:
         """Five levels (n, width * 2^l, *S / 2^l) and the tokens (n, P, d) after the modality's own transformer."""
@@ -125,10 +112,6 @@ class MMFormer(Backbone):
         for layer in self.within[index]:
             tokens = layer(tokens + position)
         return *levels, tokens
-
-    def decode_separate(self, features: Features) -> Tensor | None:
-        """Logits (R, K, *S) of the separate decoder on every row; None where it was not built."""
-        return None if self.separate is None else self.separate(features.levels[:N_LEVELS])
 
     def decode_rows(self, features: Features) -> PathOutput:
         """Logits, deep logits at scales 2, 4, 8, 16 and the last decoder map (B, width, *S)."""

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from passion_components.backbones import m2ftrans, mmformer, rfnet
+from passion_components.backbones import rfnet, token_backbone
 from passion_components.backbones.base import Backbone
 from passion_components.backbones.channel_attention import N_LAYERS
 from passion_components.backbones.m2ftrans import M2FTrans
@@ -206,14 +206,14 @@ def _mmformer(state: Mapping[str, Tensor], num_heads: int) -> tuple[Backbone, Na
         num_heads=num_heads,
         token_layout="published",
     )
-    modules = _encoders_and_separate(network, sizes.modalities, mmformer.N_LEVELS)
+    modules = _encoders_and_separate(network, sizes.modalities, token_backbone.N_LEVELS)
     for index, modality in enumerate(sizes.modalities):
         modules[f"encoders.{index}.levels.0.0.conv"] = f"{modality}_encoder.e1_c1"
         modules[f"embeddings.{index}"] = f"{modality}_encode_conv"
         modules |= _transformer(f"within.{index}", f"{modality}_transformer", len(network.across))
     modules |= _transformer("across", across, len(network.across)) | {"bottleneck": "multimodal_decode_conv"}
-    modules |= _steps("decoder.steps", "decoder_fuse", mmformer.N_LEVELS - 1)
-    for level in range(mmformer.N_LEVELS):
+    modules |= _steps("decoder.steps", "decoder_fuse", token_backbone.N_LEVELS - 1)
+    for level in range(token_backbone.N_LEVELS):
         modules |= _fusion(f"decoder.fusions.{level}", f"decoder_fuse.RFM{level + 1}")
         modules[f"decoder.heads.{level}"] = f"decoder_fuse.seg_{f'd{level}' if level else 'layer'}"
     names = _parameters(network, modules)
@@ -232,14 +232,14 @@ def _m2ftrans(state: Mapping[str, Tensor], num_heads: int) -> tuple[Backbone, Na
         **_transformer_sizes(state, "m2ftrans", transformer, n_tokens, sizes.arguments["spatial_dims"]),
         num_heads=num_heads,
     )
-    modules = _encoders_and_separate(network, sizes.modalities, m2ftrans.N_LEVELS)
+    modules = _encoders_and_separate(network, sizes.modalities, token_backbone.N_LEVELS)
     modules |= _transformer("transformer", transformer, len(network.transformer))
-    modules |= _steps("decoder.steps", "decoder_fusion", m2ftrans.N_LEVELS - 1)
+    modules |= _steps("decoder.steps", "decoder_fusion", token_backbone.N_LEVELS - 1)
     modules |= {"decoder.merge.conv": "decoder_fusion.d5_c2.conv", "decoder.leave.conv": "decoder_fusion.d5_out.conv"}
     modules["decoder.head"] = "decoder_fusion.seg_layer"
     for index, attention in enumerate(("CT4", "CT5")):
         modules |= _channel_transformer(f"decoder.attentions.{index}", f"decoder_fusion.{attention}", sizes.modalities)
-    for level in range(m2ftrans.N_LEVELS):
+    for level in range(token_backbone.N_LEVELS):
         head = f"decoder_fusion.prm_fusion{level + 1}.prm_layer"
         modules |= {f"decoder.hidden.{level}.conv": f"{head}.0.conv", f"decoder.deep_heads.{level}": f"{head}.1"}
         if level < len(network.decoder.fusions):
