@@ -155,8 +155,12 @@ class TestLossHistory:
         engine.run([0, 1], max_epochs=2)
         assert engine.state.metrics["loss"] == 2.5 and engine.state.metrics["loss/pixel"] == 5
         written = {(row["epoch"], row["name"]): float(row["value"]) for row in rows(tmp_path / "history.csv")}
-        assert {name for _, name in written} == {"loss", "pixel", "lr", "seconds"}
+        about_time = {"seconds", "seconds_per_step", "seconds_waiting_for_data", "peak_memory_mb"}
+        assert {name for _, name in written} == {"loss", "pixel", "lr"} | about_time
         for epoch in "12":
+            assert 0 <= written[epoch, "seconds_waiting_for_data"] <= written[epoch, "seconds"]
+            assert written[epoch, "seconds_per_step"] == pytest.approx(written[epoch, "seconds"] / 2)
+            assert written[epoch, "peak_memory_mb"] > 50
             assert written[epoch, "loss"] == 2.5 and written[epoch, "pixel"] == 5 and written[epoch, "lr"] == 0.5
         restored = LossHistoryHandler(output_dir=tmp_path)
         restored.load_state_dict(handler.state_dict())
