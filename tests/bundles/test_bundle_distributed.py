@@ -17,8 +17,8 @@ WORKER = Path(__file__).with_name("distributed_worker.py")
 def train(phantoms, bundle, tmp_path):
     """Train in two processes, or in this many; returns what each wrote."""
 
-    def start(processes: int, **overrides) -> list[dict]:
-        overlays = ["train", "multi_gpu_train"] if processes > 1 else ["train"]
+    def start(processes: int, *overlays: str, **overrides) -> list[dict]:
+        overlays = ("train", *overlays, *(["multi_gpu_train"] if processes > 1 else []))
         out = tmp_path / f"{processes}"
         settings = {
             "run_id": "training",
@@ -77,4 +77,12 @@ def test_ranks_of_different_presence_keep_the_same_weights(train, own_phantoms, 
     edit_datalist(own_phantoms / "missing.json", lambda parts: parts.update(training=cases))
     files = {"dataset_dir": str(own_phantoms), "datalist": str(own_phantoms / "missing.json")}
     first, second = train(2, learning_rate=0.003, epochs=2, **files)
+    assert first == second
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("objective", [(), ("baseline",), ("pmr",), ("released_code",)], ids="".join)
+@pytest.mark.parametrize("sampling", [(), ("moddrop",), ("pdt",)], ids="".join)
+def test_every_setting_keeps_ranks_equal(train, objective, sampling):
+    first, second = train(2, *objective, *sampling, learning_rate=0.003)
     assert first == second
