@@ -1,15 +1,10 @@
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
 
 from passion_components.losses.prototype_classification import true_class_log_probabilities
-from passion_components.losses.segmentation import target_masks
 from passion_components.objectives.baseline import BaselineObjective
 from passion_components.objectives.pmr import PMRObjective, slowness
-
-ARRAYS = np.load(Path(__file__).parents[1] / "data" / "losses_published.npz")
 
 
 def test_two_voxels_of_two_classes_by_hand():
@@ -26,15 +21,6 @@ def test_a_class_without_voxels_takes_no_part():
     masks = torch.zeros(1, 3, 2, 2)
     masks[:, 1] = 1
     assert torch.equal(true_class_log_probabilities(embedding, masks), torch.zeros(1, 4))
-
-
-def test_equals_the_leftover_function_of_the_released_code_but_for_its_clamp():
-    target = torch.from_numpy(ARRAYS["allcls/label"])[:, None]
-    feature = torch.from_numpy(ARRAYS["allcls/feature_s"].astype(np.float64))
-    masks = target_masks(target, torch.zeros(len(target), 4, *target.shape[2:], dtype=torch.float64))
-    p = true_class_log_probabilities(feature, masks).exp()
-    assert p.mean().item() == pytest.approx(0.25633949, rel=1e-5)
-    assert -p.clamp(min=0.005).log().mean().item() == pytest.approx(1.36644242, rel=1e-5)
 
 
 def test_only_modalities_weaker_than_the_mean_are_slow():
