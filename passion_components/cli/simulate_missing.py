@@ -24,8 +24,14 @@ class Method(StrEnum):
 
 def simulate_missing(
     source: Annotated[Path, typer.Argument(metavar="IN.json", help="A datalist; it is only read.")],
-    rates: Annotated[str, typer.Option(help="Share of the training cases that lose each sequence: 0 to below 1.")],
     out: Annotated[Path, typer.Option(help="The datalist to write; paths in it are made relative to its folder.")],
+    rates: Annotated[
+        str | None,
+        typer.Option(show_default=False, help="Share of the training cases that lose each sequence: 0 to below 1."),
+    ] = None,
+    masks: Annotated[
+        Path | None, typer.Option(show_default=False, help="Instead of rates: the CSV of a published BraTS split.")
+    ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Another seed takes them from other cases.")] = 1037,
     method: Annotated[
         Method, typer.Option(help="quota: every combination as often as expected; bernoulli: every case on its own.")
@@ -40,22 +46,34 @@ def simulate_missing(
 
         passion simulate-missing data/datalist.json --out data/missing.json \\
             --rates t1=.2,t1ce=.4,flair=.6,t2=.8
+
+    As in the published code's split files:
+
+        passion simulate-missing data/datalist.json --out data/missing.json \\
+            --masks BraTS2020_imb_split_mr2468.csv
     """
     modalities = dataset_spec(dataset).modalities
-    nominal = missing_rates.parse_rates(rates, modalities)
-    presence = missing_rates.simulate_missing(source, out, nominal, modalities, seed=seed, method=method.value)
-    _print_rates(out, nominal, presence)
+    if (rates is None) == (masks is None):
+        raise ValueError("expected either --rates or --masks; give one of them")
+    nominal: Mapping[str, float] = {}
+    if masks is not None:
+        presence = missing_rates.apply_published_masks(source, out, masks, modalities)
+    else:
+        nominal = missing_rates.parse_rates(str(rates), modalities)
+        presence = missing_rates.simulate_missing(source, out, nominal, modalities, seed=seed, method=method.value)
+    _print_rates(out, nominal, modalities, presence)
     _print_subsets(presence, modalities)
 
 
-def _print_rates(out: Path, nominal: Mapping[str, float], presence: torch.Tensor) -> None:
+def _print_rates(out: Path, nominal: Mapping[str, float], modalities: Sequence[str], presence: torch.Tensor) -> None:
     typer.echo(f"{out}: {len(presence)} training cases")
     table = Table()
     table.add_column("sequence")
     for heading in ("missing rate asked for", "realised", "cases with it"):
         table.add_column(heading, justify="right")
-    for (name, rate), count in zip(nominal.items(), presence.sum(0).tolist(), strict=True):
-        table.add_row(name, f"{rate:.3f}", f"{1 - count / len(presence):.3f}", str(count))
+    for name, count in zip(modalities, presence.sum(0).tolist(), strict=True):
+        asked = f"{nominal[name]:.3f}" if name in nominal else "-"
+        table.add_row(name, asked, f"{1 - count / len(presence):.3f}", str(count))
     Console().print(table)
 
 

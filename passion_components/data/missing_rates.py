@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +16,7 @@ from passion_components.data.datalists import (
     presence_table,
     write_datalist,
 )
+from passion_components.data.published_masks import presence_from_masks, read_published_masks
 from passion_components.modalities import subset_table
 
 METHODS = ("quota", "bernoulli")
@@ -102,6 +103,38 @@ def simulate_missing(
         FileNotFoundError, ValueError: as :func:`~passion_components.data.datalists.load_datalist` and
             :func:`draw_presence`; ``out`` is ``source``; no training cases.
     """
+    return _write_incomplete(
+        source,
+        out,
+        modalities,
+        lambda cases: draw_presence(presence_table(cases, modalities), rates, modalities, seed=seed, method=method),
+    )
+
+
+def apply_published_masks(
+    source: Path | str, out: Path | str, masks: Path | str, modalities: Sequence[str]
+) -> torch.Tensor:
+    """Write a datalist whose training cases lack what a published split file says.
+
+    Returns:
+        What the training cases have in ``out``, bool (N, M).
+
+    Raises:
+        FileNotFoundError, ValueError: as :func:`simulate_missing`,
+            :func:`~passion_components.data.published_masks.read_published_masks` and
+            :func:`~passion_components.data.published_masks.presence_from_masks`.
+    """
+    listed = read_published_masks(masks)
+    return _write_incomplete(source, out, modalities, lambda cases: presence_from_masks(listed, cases, modalities))
+
+
+def _write_incomplete(
+    source: Path | str,
+    out: Path | str,
+    modalities: Sequence[str],
+    presence_of: Callable[[Sequence[Mapping[str, str]]], torch.Tensor],
+) -> torch.Tensor:
+    """Write ``out`` with the presence that ``presence_of`` gives for the training cases of ``source``."""
     if Path(source).absolute() == Path(out).absolute():
         raise ValueError(f"{out}: would overwrite the complete datalist; name another file for the incomplete one")
     parts = load_parts(source, modalities)
@@ -109,7 +142,7 @@ def simulate_missing(
     if not cases:
         raise ValueError(f"{source}: has no training cases, so there is nothing to remove; expected at least one")
     try:
-        presence = draw_presence(presence_table(cases, modalities), rates, modalities, seed=seed, method=method)
+        presence = presence_of(cases)
     except ValueError as error:
         raise ValueError(f"{source}: {error}") from None
     parts["training"] = [

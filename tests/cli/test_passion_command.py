@@ -203,3 +203,21 @@ def test_prepare_myops_lists_what_phantom_heart_has_drawn(tmp_path):
     content = json.loads((tmp_path / "data" / "datalist.json").read_text())
     assert {part: len(cases) for part, cases in content.items()} == {"training": 4, "validation": 0, "test": 1}
     assert set(content["test"][0]) == {"case", "bssfp", "lge", "t2", "label"}
+
+
+def test_simulate_missing_follows_a_published_split(data, tmp_path, capsys, monkeypatch):
+    names = [case["case"] for case in json.loads((data / "datalist.json").read_text())["training"]]
+    lines = [
+        "data_name,mask_id,mask,pos_mask_ids",
+        *(f'HG_{name},3,"[True, False, False, False]",[3]' for name in names),
+    ]
+    (tmp_path / "split.csv").write_text("\n".join(lines))
+    out = data / "published.json"
+    result = run("simulate-missing", data / "datalist.json", "--masks", tmp_path / "split.csv", "--out", out)
+    assert result.exit_code == 0, result.output
+    content = json.loads(out.read_text())
+    assert all(set(case) == {"case", "flair", "label"} for case in content["training"])
+    assert all("t1" in case for case in content["test"])
+    both = ("--masks", tmp_path / "split.csv", "--rates", RATES, "--out", tmp_path / "x.json")
+    line = error_line(capsys, monkeypatch, "simulate-missing", data / "datalist.json", *both)
+    assert line == "error: expected either --rates or --masks; give one of them"

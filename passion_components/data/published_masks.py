@@ -1,0 +1,78 @@
+"""Presence of training cases from the split files of the published code, which are read as text, never executed."""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import torch
+
+PUBLISHED_MODALITIES = ("flair", "t1ce", "t1", "t2")
+"""Order of the masks in the published files."""
+
+_MASK = re.compile(r"\[\s*(?:True|False)(?:\s*,\s*(?:True|False))*\s*\]")
+
+
+def read_published_masks(path: Path | str) -> dict[str, tuple[bool, ...]]:
+    """What each case of a published split file has, in the order flair, t1ce, t1, t2.
+
+    Args:
+        path: a CSV with the columns ``data_name`` and ``mask``, a mask being ``[True, False, True, True]``. Names lose
+            the published prefix ``HG_`` or ``LG_``.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: a file without these columns, a mask of another form, a case that is listed twice with other masks.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: no such file; expected the CSV of a published split")
+    masks: dict[str, tuple[bool, ...]] = {}
+    with open(path, newline="", encoding="utf-8") as file:
+        rows = csv.DictReader(file)
+        if not {"data_name", "mask"} <= set(rows.fieldnames or ()):
+            raise ValueError(f"{path}: expected the columns data_name and mask, got {', '.join(rows.fieldnames or ())}")
+        for line, row in enumerate(rows, 2):
+            text = (row["mask"] or "").strip()
+            mask = tuple(word == "True" for word in re.findall("True|False", text))
+            if not _MASK.fullmatch(text) or len(mask) != len(PUBLISHED_MODALITIES) or not any(mask):
+                raise ValueError(
+                    f"{path}, line {line}: mask {text!r}; expected {len(PUBLISHED_MODALITIES)} values for "
+                    f"{', '.join(PUBLISHED_MODALITIES)}, like [True, False, True, True], at least one True"
+                )
+            name = re.sub(r"^[HL]G_", "", row["data_name"].strip())
+            if masks.setdefault(name, mask) != mask:
+                raise ValueError(f"{path}, line {line}: {name} is listed twice, with different masks; keep one")
+    return masks
+
+
+def presence_from_masks(
+    masks: Mapping[str, tuple[bool, ...]], cases: Sequence[Mapping[str, str]], modalities: Sequence[str]
+) -> torch.Tensor:
+    """What training cases keep, bool (N, M), in the order of ``modalities``.
+
+    Raises:
+        ValueError: other modalities than the published ones, a case without mask, or one that would keep nothing.
+    """
+    if set(modalities) != set(PUBLISHED_MODALITIES):
+        raise ValueError(
+            f"published masks are of {', '.join(PUBLISHED_MODALITIES)}, this data set has {', '.join(modalities)}"
+        )
+    unlisted = [case["case"] for case in cases if case["case"] not in masks]
+    if unlisted:
+        raise ValueError(
+            f"{len(unlisted)} training cases have no mask, first {', '.join(unlisted[:3])}; expected names like "
+            f"{', '.join(list(masks)[:2])}: split the datalist as published, or rename"
+        )
+    columns = [PUBLISHED_MODALITIES.index(name) for name in modalities]
+    rows = [
+        [masks[case["case"]][column] and name in case for column, name in zip(columns, modalities, strict=True)]
+        for case in cases
+    ]
+    presence = torch.tensor(rows)
+    if not presence.any(1).all():
+        case = cases[int((~presence.any(1)).nonzero()[0])]["case"]
+        raise ValueError(f"{case} would keep no sequence; it has none of those that its mask keeps")
+    return presence
