@@ -18,19 +18,27 @@ class PolyScheduleHandler:
         epochs: epochs of this run.
         horizon: H; None for ``epochs``, or for that of the run which is resumed.
         power: exponent.
+        decimals: to which the rate is rounded, as the released code does with 8; None for not at all.
 
     Raises:
         ResumeError: more epochs than the horizon, or a horizon that differs from that of the resumed run.
     """
 
     def __init__(
-        self, optimizer: torch.optim.Optimizer, *, epochs: int, horizon: int | None = None, power: float = 0.9
+        self,
+        optimizer: torch.optim.Optimizer,
+        *,
+        epochs: int,
+        horizon: int | None = None,
+        power: float = 0.9,
+        decimals: int | None = None,
     ) -> None:
         self.optimizer = optimizer
         self.epochs = epochs
         self.horizon = horizon or epochs
         self.given = horizon is not None
         self.power = power
+        self.decimals = decimals
         self._check()
 
     def attach(self, engine: Engine) -> None:
@@ -39,6 +47,8 @@ class PolyScheduleHandler:
 
     def __call__(self, engine: Engine) -> None:
         rate = self.optimizer.defaults["lr"] * (1 - (engine.state.epoch - 1) / self.horizon) ** self.power
+        if self.decimals is not None:
+            rate = round(rate, self.decimals)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         engine.state.metrics["lr"] = rate

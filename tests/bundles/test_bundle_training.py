@@ -124,3 +124,26 @@ class TestResumedRun:
         run("training", "train", resume=True, **settings)
         run("training", "train", **(settings | {"output_dir": tmp_path / "straight"}))
         assert equal(last_weights(tmp_path / "killed"), last_weights(tmp_path / "straight"))
+
+    @pytest.mark.full
+    @pytest.mark.timeout(1800)
+    def test_twenty_kills_change_nothing(self, run, command, bundle, tmp_path, last_weights, equal):
+        settings = {"epochs": 60, "val_interval": 20, "output_dir": tmp_path / "killed"}
+        moments, killed = random.Random(0), 0
+        for _ in range(20):
+            process = subprocess.Popen(
+                command("training", "train", resume=True, **settings),
+                cwd=bundle,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+            )
+            try:
+                assert process.wait(moments.uniform(3, 9)) == 0
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+                killed += 1
+        run("training", "train", resume=True, **settings)
+        run("training", "train", **(settings | {"output_dir": tmp_path / "straight"}))
+        assert killed > 10 and checkpoint(tmp_path / "killed")["epoch"] == 60
+        assert equal(last_weights(tmp_path / "killed"), last_weights(tmp_path / "straight"))

@@ -3,8 +3,10 @@
 import csv
 import json
 import math
+from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 from ignite.engine import Engine, Events
@@ -34,8 +36,8 @@ def rows(path) -> list[dict[str, str]]:
 
 
 class TestPolySchedule:
-    def rates(self, epochs, **arguments) -> list[float]:
-        optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=2.0)
+    def rates(self, epochs, lr=2.0, **arguments) -> list[float]:
+        optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=lr)
         seen = []
         engine = engine_of(lambda engine, batch: seen.append(optimizer.param_groups[0]["lr"]))
         PolyScheduleHandler(optimizer, epochs=epochs, **arguments).attach(engine)
@@ -45,6 +47,12 @@ class TestPolySchedule:
 
     def test_values(self):
         assert self.rates(4) == pytest.approx([2.0, 2 * 0.75**0.9, 2 * 0.5**0.9, 2 * 0.25**0.9])
+
+    @pytest.mark.parametrize("epochs", [300, 1000])
+    def test_rounded_rates_are_those_of_the_released_code(self, epochs):
+        with np.load(Path(__file__).parents[1] / "data" / "schedule_published.npz") as arrays:
+            expected = arrays[f"lr/poly_{epochs}"]
+        np.testing.assert_allclose(self.rates(epochs, lr=2e-4, decimals=8), expected, rtol=0, atol=1e-12)
 
     def test_a_longer_horizon_begins_alike(self):
         assert self.rates(2, horizon=4) == self.rates(4)[:2]
