@@ -17,6 +17,9 @@ ALIASES: Mapping[str, tuple[str, ...]] = {
 }
 """Spellings, in lower case, by which a sequence is known in file names; the first one is ours."""
 
+PUBLISHED_MODALITIES = ("flair", "t1ce", "t1", "t2")
+"""Order in the published code: of its encoders, hence of a loaded network's image channels, and of its split files."""
+
 _CANONICAL = {alias: name for name, aliases in ALIASES.items() for alias in aliases}
 
 

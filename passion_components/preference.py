@@ -29,11 +29,15 @@ def relative_preference(distance: Tensor, sample_index: Tensor, n_samples: int) 
     Returns:
         (P,).
     """
+    mean = mean_of_sample(distance, sample_index, n_samples)
+    return torch.where(mean > 0, 1 - distance / torch.where(mean > 0, mean, 1), 0)
+
+
+def mean_of_sample(values: Tensor, sample_index: Tensor, n_samples: int) -> Tensor:
+    """For each of P pairs the mean of ``values`` (P,) over the pairs of its sample, (P,)."""
     # masked sums rather than index_add, whose order of addition varies on a GPU: delta hangs on the sign
     member = torch.arange(n_samples, device=sample_index.device)[:, None] == sample_index
-    mean = (member * distance).sum(1) / member.sum(1)
-    mean = mean.index_select(0, sample_index)
-    return torch.where(mean > 0, 1 - distance / torch.where(mean > 0, mean, 1), 0)
+    return ((member * values).sum(1) / member.sum(1)).index_select(0, sample_index)
 
 
 class RelativePreference:

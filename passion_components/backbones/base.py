@@ -116,6 +116,7 @@ class Backbone(nn.Module, ABC):
         self.spatial_dims = spatial_dims
         self.size_divisor = size_divisor
         self.min_size = min_size
+        self.separate: nn.Module | None = None
 
     @abstractmethod
     def encode_modality(self, index: int, image: Tensor) -> tuple[Tensor, ...]:
@@ -126,8 +127,8 @@ class Backbone(nn.Module, ABC):
         """Decode every sample of ``features`` from all the modalities that its rows name."""
 
     def decode_separate(self, features: Features) -> Tensor | None:
-        """Logits (R, K, *S) of the separate uni-modal decoder on every row; None where there is no such decoder."""
-        return None
+        """Logits (R, K, *S) of the separate uni-modal decoder on every row; None where it was not built."""
+        return None if self.separate is None else self.separate(features.levels)
 
     def encode(self, image: Tensor, presence: Tensor) -> Features:
         """Encode the present modalities; absent channels are never read.

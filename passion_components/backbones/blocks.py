@@ -19,12 +19,23 @@ NORM_EPS = 1e-5
 SLOPE = 0.2
 
 
-def convolution(spatial_dims: int, in_channels: int, out_channels: int, kernel_size: int = 1, stride: int = 1) -> Any:
-    """An unpadded convolution with bias, weights drawn as in the published networks.
+def convolution(
+    spatial_dims: int,
+    in_channels: int,
+    out_channels: int,
+    kernel_size: int = 1,
+    stride: int = 1,
+    *,
+    padding: int = 0,
+    groups: int = 1,
+) -> Any:
+    """A convolution with bias, zeros around it where ``padding`` is given, weights drawn as in the published networks.
 
     Weights are Kaiming-normal (fan-in, gain sqrt 2), those of 1x1 heads too; biases keep PyTorch's default.
     """
-    conv = Conv[Conv.CONV, spatial_dims](in_channels, out_channels, kernel_size=kernel_size, stride=stride)
+    conv = Conv[Conv.CONV, spatial_dims](
+        in_channels, out_channels, kernel_size=kernel_size, stride=stride, padding=padding, groups=groups
+    )
     nn.init.kaiming_normal_(conv.weight)
     return conv
 
@@ -325,7 +336,8 @@ class UnimodalDecoder(nn.Module):
         self.head = convolution(spatial_dims, width, n_classes)
 
     def forward(self, levels: Sequence[Tensor]) -> Tensor:
-        """Logits (R, K, *S), at least float32, from encoder levels, finest first."""
+        """Logits (R, K, *S), at least float32, from encoder levels, finest first; what follows them is not read."""
+        levels = levels[: len(self.steps) + 1]
         x = levels[-1]
         for step, skip in zip(reversed(self.steps), reversed(levels[:-1]), strict=True):
             x = step.join(step.up(x), skip)

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
-from monai.networks.layers.factories import Conv
 from torch import Tensor, nn
 
 from passion_components.backbones.blocks import convolution
@@ -52,6 +51,11 @@ class Pairs:
         parts = x.split([size * count for size, count in self.groups])
         return [part.unflatten(0, group) for part, group in zip(parts, self.groups, strict=True)]
 
+    @staticmethod
+    def joined(groups: Sequence[Tensor]) -> Tensor:
+        """Pairs (P, ...) from per-group tensors (B_n, n, ...): the inverse of :meth:`per_group`."""
+        return torch.cat([group.flatten(0, 1) for group in groups])
+
 
 class ChannelNorm(nn.LayerNorm):
     """LayerNorm of every voxel over its channels, for maps (B, C, *S)."""
@@ -64,13 +68,6 @@ class ChannelNorm(nn.LayerNorm):
         return super().forward(x.movedim(1, -1)).movedim(-1, 1)
 
 
-def grouped_convolution(spatial_dims: int, channels: int, groups: int) -> nn.Module:
-    """A 3x3(x3) convolution within groups of channels, zeros around, drawn as :func:`convolution` draws."""
-    conv = Conv[Conv.CONV, spatial_dims](channels, channels, kernel_size=3, padding=1, groups=groups)
-    nn.init.kaiming_normal_(conv.weight)
-    return conv
-
-
 def convolution_chain(spatial_dims: int, channels: int, hidden: int) -> nn.Sequential:
     """1x1, 3x3(x3) in ``channels`` groups and 1x1 convolution, each with a norm over channels, GELU between them.
 
@@ -80,7 +77,7 @@ def convolution_chain(spatial_dims: int, channels: int, hidden: int) -> nn.Seque
         convolution(spatial_dims, channels, hidden),
         ChannelNorm(hidden),
         nn.GELU(),
-        grouped_convolution(spatial_dims, hidden, channels),
+        convolution(spatial_dims, hidden, hidden, 3, padding=1, groups=channels),
         ChannelNorm(hidden),
         nn.GELU(),
         convolution(spatial_dims, hidden, channels),
@@ -175,8 +172,3 @@ class ChannelTransformer(nn.Module):
             if layer < len(self.feature_ffns):
                 features = self.feature_ffns[layer](features)
         return query
-
-
-def pair_weights(weights: Sequence[Tensor]) -> Tensor:
-    """(P, ...) in the order of the pairs from per-group tensors (B_n, n, ...)."""
-    return torch.cat([weight.flatten(0, 1) for weight in weights])

@@ -17,7 +17,7 @@ from passion_components.backbones.blocks import (
     logits,
     normalise,
 )
-from passion_components.backbones.channel_attention import ChannelTransformer, Pairs, pair_weights
+from passion_components.backbones.channel_attention import ChannelTransformer, Pairs
 from passion_components.backbones.sharing import Sharing
 from passion_components.backbones.token_backbone import DIVISOR, N_LEVELS, TokenBackbone
 from passion_components.backbones.transformer import (
@@ -161,6 +161,7 @@ class MaskedFusionDecoder(nn.Module):
 
     def __init__(self, *, n_modalities: int, n_classes: int, spatial_dims: int, width: int) -> None:
         super().__init__()
+        self.n_modalities = n_modalities
         widths = [width * 2**level for level in range(N_LEVELS)]
 
         def post(in_channels: int, out_channels: int, kernel_size: int = 1) -> Post:
@@ -196,8 +197,8 @@ class MaskedFusionDecoder(nn.Module):
             weights: per group (B_n, n, P).
             sharing: which sample uses which rows.
         """
-        pairs = Pairs.of(sharing, len(self.attentions[0].attentions[0].keys))
-        of_pairs = pair_weights(weights).unflatten(1, fusion.shape[2:])[:, None]
+        pairs = Pairs.of(sharing, self.n_modalities)
+        of_pairs = Pairs.joined(weights).unflatten(1, fusion.shape[2:])[:, None]
         deep = [(self._segment(N_LEVELS - 1, fusion), 2 ** (N_LEVELS - 1))]
         attended = self.attentions[1](fusion, self._weighted(rows[4], of_pairs, 1, sharing), pairs)
         x = self.leave(self.merge(attended, fusion))
@@ -222,7 +223,7 @@ class MaskedFusionDecoder(nn.Module):
     @staticmethod
     def _weighted(rows: Tensor, of_pairs: Tensor, scale: int, sharing: Sharing) -> Tensor:
         """(P, C, *S): each pair's row times its weights (P, 1, *grid), enlarged ``scale`` times."""
-        return pair_weights([group.rows_of(rows) for group in sharing.groups]) * enlarged(of_pairs, scale)
+        return Pairs.joined([group.rows_of(rows) for group in sharing.groups]) * enlarged(of_pairs, scale)
 
     def _fuse(self, level: int, rows: Tensor, weights: list[Tensor], sharing: Sharing) -> Tensor:
         """Fused features (B, C, *S): the first block's products, one per row, are weighted and added per sample."""

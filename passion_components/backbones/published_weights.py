@@ -18,9 +18,7 @@ from passion_components.backbones.m2ftrans import M2FTrans
 from passion_components.backbones.mmformer import MMFormer
 from passion_components.backbones.rfnet import RFNet
 from passion_components.backbones.weight_files import read_weights
-
-PUBLISHED_MODALITIES = ("flair", "t1ce", "t1", "t2")
-"""Order of the published encoders, hence of the image channels of a loaded network."""
+from passion_components.modalities import PUBLISHED_MODALITIES
 
 Names = Mapping[str, str | tuple[str, ...]]
 """Our parameter -> the published one, or those that it is a stack of."""
@@ -45,7 +43,18 @@ def load_published(state_or_path: Mapping[str, Any] | str | Path, backbone: str,
     """
     if backbone not in _LOADERS:
         raise ValueError(f"unknown backbone {backbone!r}; accepted: {', '.join(_LOADERS)}")
-    state = _tensors(read_weights(Path(state_or_path)) if isinstance(state_or_path, str | Path) else state_or_path)
+    if not isinstance(state_or_path, str | Path):
+        return _network_of(state_or_path, backbone, num_heads)
+    state = read_weights(Path(state_or_path))
+    try:
+        return _network_of(state, backbone, num_heads)
+    except ValueError as error:
+        raise ValueError(f"{state_or_path}: {error}") from error
+
+
+def _network_of(wrapped: Mapping[str, Any], backbone: str, num_heads: int) -> Backbone:
+    """The network whose parameters a state, or a training state around one, holds."""
+    state = _tensors(wrapped)
     dtype = torch.float64 if any(value.dtype == torch.float64 for value in state.values()) else torch.float32
     network, names = _LOADERS[backbone](state, num_heads)
     _compare(state, network, names, backbone)

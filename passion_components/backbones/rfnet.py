@@ -77,7 +77,6 @@ class RFNet(Backbone):
             DecoderStep(spatial_dims=spatial_dims, channels=width * 2**level) for level in range(N_LEVELS - 1)
         )
         self.head = convolution(spatial_dims, width, n_classes)
-        self.separate: UnimodalDecoder | None = None
         if separate_decoder:
             self.separate = UnimodalDecoder(
                 spatial_dims=spatial_dims, width=width, n_levels=N_LEVELS, n_classes=n_classes
@@ -86,10 +85,6 @@ class RFNet(Backbone):
     def encode_modality(self, index: int, image: Tensor) -> tuple[Tensor, ...]:
         """Four levels (n, width * 2^l, *S / 2^l) of modality ``index`` for images (n, 1, *S)."""
         return self.encoders[index](image)
-
-    def decode_separate(self, features: Features) -> Tensor | None:
-        """Logits (R, K, *S) of the separate decoder on every row; None where it was not built."""
-        return None if self.separate is None else self.separate(features.levels)
 
     def decode_rows(self, features: Features) -> PathOutput:
         """Logits, the region maps' logits at scales 1, 2, 4, 8 and the last decoder map (B, width, *S)."""

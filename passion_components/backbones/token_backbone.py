@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from torch import Tensor, nn
+from torch import nn
 
-from passion_components.backbones.base import Backbone, Features
+from passion_components.backbones.base import Backbone
 from passion_components.backbones.blocks import BorderedConv, Post, ResidualEncoder, UnimodalDecoder
 from passion_components.backbones.transformer import token_grid
 
@@ -61,12 +61,7 @@ class TokenBackbone(Backbone):
             ResidualEncoder(spatial_dims=spatial_dims, width=width, n_levels=N_LEVELS, block=block, first=first)
             for _ in range(n_modalities)
         )
-        self.separate: UnimodalDecoder | None = None
         if separate_decoder:
             self.separate = UnimodalDecoder(
                 spatial_dims=spatial_dims, width=width, n_levels=N_LEVELS, n_classes=n_classes, block=block
             )
-
-    def decode_separate(self, features: Features) -> Tensor | None:
-        """Logits (R, K, *S) of the separate decoder on every row; None where it was not built."""
-        return None if self.separate is None else self.separate(features.levels[:N_LEVELS])

@@ -12,8 +12,9 @@ from safetensors.torch import save_file
 
 from passion_components.backbones.base import SEPARATE_PREFIX
 from passion_components.backbones.mmformer import MMFormer
-from passion_components.backbones.published_weights import PUBLISHED_MODALITIES, load_published
+from passion_components.backbones.published_weights import load_published
 from passion_components.files import write_atomically
+from passion_components.modalities import PUBLISHED_MODALITIES
 
 
 class BackboneName(StrEnum):
@@ -37,10 +38,7 @@ def convert_weights(
     """
     if out.suffix != ".safetensors":
         raise ValueError(f"{out}: expected a name that ends in .safetensors")
-    try:
-        network = load_published(source, backbone.value, num_heads=num_heads)
-    except ValueError as error:
-        raise ValueError(str(error) if str(source) in str(error) else f"{source}: {error}") from error
+    network = load_published(source, backbone.value, num_heads=num_heads)
     state = {
         name: value.contiguous() for name, value in network.state_dict().items() if not name.startswith(SEPARATE_PREFIX)
     }

@@ -9,8 +9,7 @@ from pathlib import Path
 
 import torch
 
-PUBLISHED_MODALITIES = ("flair", "t1ce", "t1", "t2")
-"""Order of the masks in the published files."""
+from passion_components.modalities import PUBLISHED_MODALITIES
 
 _MASK = re.compile(r"\[\s*(?:True|False)(?:\s*,\s*(?:True|False))*\s*\]")
 

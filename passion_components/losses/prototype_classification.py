@@ -6,8 +6,7 @@ import torch
 from torch import Tensor
 
 from passion_components.backbones.base import at_least_float32
-
-COUNT_EPSILON = 1e-5
+from passion_components.losses.prototypes import class_prototypes
 
 
 def true_class_log_probabilities(embedding: Tensor, masks: Tensor) -> Tensor:
@@ -23,10 +22,9 @@ def true_class_log_probabilities(embedding: Tensor, masks: Tensor) -> Tensor:
         (N, V), at least float32, also under autocast.
     """
     with torch.autocast(embedding.device.type, enabled=False):
-        features = at_least_float32(embedding).flatten(2).transpose(1, 2)
+        features = at_least_float32(embedding).flatten(2)
         members = masks.to(features.dtype).flatten(2)
-        count = members.sum(2, keepdim=True)
-        prototypes = members @ features / (count + COUNT_EPSILON)
-        distance = torch.cdist(features, prototypes).masked_fill(count.transpose(1, 2) == 0, float("inf"))
+        distance = torch.cdist(features.transpose(1, 2), class_prototypes(features, members))
+        distance = distance.masked_fill(~members.any(2)[:, None], float("inf"))
         log_probabilities = (-distance).log_softmax(2)
         return log_probabilities.gather(2, members.argmax(1)[..., None])[..., 0]

@@ -6,28 +6,21 @@ count 2^-j (j = 1 for the finest), and divergences are means over voxels and cla
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
-from torch.nn import functional
 
 from passion_components.backbones.base import PathOutput, at_least_float32
-from passion_components.losses.segmentation import dice_loss, weighted_cross_entropy
+from passion_components.losses.segmentation import dice_loss, enlarged, weighted_cross_entropy
 
 FLOOR = 0.005
-COUNT_EPSILON = 1e-5
-COSINE_EPSILON = 1e-5
 
 
 def full_size_probabilities(path: PathOutput, temperature: float = 1.0) -> list[Tensor]:
     """Probabilities (N, K, *S) of the final logits and of every deep level, all at full resolution."""
-    mode = {4: "bilinear", 5: "trilinear"}[path.logits.ndim]
+    size = path.logits.shape[2:]
     result = []
     for logits in (path.logits, *(deep for deep, _ in path.deep)):
         probabilities = (at_least_float32(logits) / temperature).softmax(1)
-        if probabilities.shape != path.logits.shape:
-            size = path.logits.shape[2:]
-            probabilities = functional.interpolate(probabilities, size=size, mode=mode, align_corners=True)
-        result.append(probabilities)
+        result.append(probabilities if probabilities.shape[2:] == size else enlarged(probabilities, size))
     return result
 
 
@@ -49,27 +42,13 @@ def deep_weights(path: PathOutput) -> list[float]:
     return [2.0**-level for level in range(1 + len(path.deep))]
 
 
-def semantic_terms(student: Tensor, teacher: Tensor, masks: Tensor, everywhere: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean over voxels and used classes of the squared and of the absolute difference of similarity maps, each (N,).
+def semantic_terms(difference: Tensor, everywhere: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean over voxels and used classes of the squared and of the absolute difference, each (P,), the latter detached.
 
     Args:
-        student: features (N, C, *S), whose prototypes carry gradient.
-        teacher: features (N, C, *S) without gradient.
-        masks: one-hot target (N, K, *S).
+        difference: (P, K, V), of :func:`~passion_components.losses.prototypes.map_difference`.
         everywhere: (K,), 1 for the classes that every sample of the batch has, else 0: only these are used.
     """
-    difference = (_maps(student, masks) - _maps(teacher, masks)).flatten(2).transpose(1, 2) * everywhere
+    used = difference * everywhere[:, None]
     n_used = everywhere.sum()
-    return difference.square().sum(2).mean(1) / n_used, difference.detach().abs().sum(2).mean(1) / n_used
-
-
-def _maps(features: Tensor, masks: Tensor) -> Tensor:
-    """Cosine (N, K, V) of features with class prototypes."""
-    with torch.autocast(features.device.type, enabled=False):
-        features = at_least_float32(features).flatten(2)
-        members = masks.to(features.dtype).flatten(2)
-        sums = members @ features.transpose(1, 2)
-        prototypes = sums / (members.sum(2, keepdim=True) + COUNT_EPSILON)
-        # each norm is held above eps by itself, as torch's cosine_similarity does
-        directions = functional.normalize(features, dim=1, eps=COSINE_EPSILON)
-        return functional.normalize(prototypes, dim=2, eps=COSINE_EPSILON) @ directions
+    return used.square().sum(1).mean(1) / n_used, used.detach().abs().sum(1).mean(1) / n_used

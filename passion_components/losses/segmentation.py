@@ -56,6 +56,12 @@ def dice_loss(probabilities: Tensor, masks: Tensor) -> Tensor:
     return 1 - (2 * overlap / (size + DICE_EPSILON)).mean(1)
 
 
+def enlarged(x: Tensor, size: Sequence[int]) -> Tensor:
+    """(N, K, *size) from (N, K, *S), by (tri)linear interpolation with aligned corners."""
+    mode = {2: "bilinear", 3: "trilinear"}[len(size)]
+    return functional.interpolate(x, size=tuple(size), mode=mode, align_corners=True)
+
+
 class SegmentationLoss(nn.Module):
     """Class-weighted cross-entropy plus Dice of every sample on its own.
 
@@ -92,10 +98,8 @@ class SegmentationLoss(nn.Module):
     def deep_supervision(self, output: PathOutput, masks: Tensor) -> Tensor:
         """L_seg (N,): the final logits and every deep level, upsampled to their size, with weight 1 each."""
         loss = self.with_masks(output.logits, masks)
-        mode = {2: "bilinear", 3: "trilinear"}[masks.ndim - 2]
         for logits, _ in output.deep:
-            full = functional.interpolate(at_least_float32(logits), size=masks.shape[2:], mode=mode, align_corners=True)
-            loss = loss + self.with_masks(full, masks)
+            loss = loss + self.with_masks(enlarged(at_least_float32(logits), masks.shape[2:]), masks)
         return loss
 
     def _weights(self, masks: Tensor) -> Tensor:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import torch
 from torch import Tensor
 
 from passion_components.backbones.base import MultiPathOutput
 from passion_components.losses.prototype_classification import true_class_log_probabilities
 from passion_components.losses.segmentation import target_masks
 from passion_components.objectives.baseline import BaselineObjective
+from passion_components.preference import mean_of_sample
 
 
 class PMRObjective(BaselineObjective):
@@ -51,6 +51,4 @@ class PMRObjective(BaselineObjective):
 
 def slowness(strength: Tensor, sample_index: Tensor, n_samples: int) -> Tensor:
     """clip(mean strength of the pair's sample / strength - 1, 0, 1), (P,), of strengths (P,) in (0, 1]."""
-    member = torch.arange(n_samples, device=sample_index.device)[:, None] == sample_index
-    mean = (member * strength).sum(1) / member.sum(1)
-    return (mean.index_select(0, sample_index) / strength - 1).clamp(0, 1)
+    return (mean_of_sample(strength, sample_index, n_samples) / strength - 1).clamp(0, 1)

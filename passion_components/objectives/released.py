@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from passion_components.backbones.base import MultiPathOutput
+from passion_components.losses.prototypes import map_difference
 from passion_components.losses.released import (
     deep_weights,
     divergence,
@@ -15,7 +16,7 @@ from passion_components.losses.released import (
 )
 from passion_components.losses.segmentation import target_masks
 from passion_components.objectives.base import Objective
-from passion_components.preference import ReleasedPreference
+from passion_components.preference import ReleasedPreference, relative_preference
 
 
 class ReleasedObjective(Objective):
@@ -73,7 +74,8 @@ class ReleasedObjective(Objective):
                 )
             ]
         ).sum()
-        proto, distance = self._semantic(output, masks, pair_masks)
+        everywhere = (masks.flatten(2).sum(2) > 0).all(0).to(masks.dtype)
+        proto, distance = semantic_terms(map_difference(output, masks), everywhere)
         separate = segmentation_term(output.separate_logits.softmax(1), pair_masks)
         beta, size = (x.to(proto)[output.modality_index] for x in (self.preference.beta, self.preference.size_weight))
         neglected = self._neglected(distance, output, masks.shape[0])
@@ -94,17 +96,8 @@ class ReleasedObjective(Objective):
         return torch.stack([weight * divergence(s, t, self.temperature) for weight, s, t in levels]).sum(0)
 
     @staticmethod
-    def _semantic(output: MultiPathOutput, masks: Tensor, pair_masks: Tensor) -> tuple[Tensor, Tensor]:
-        everywhere = (masks.flatten(2).sum(2) > 0).all(0).to(masks.dtype)
-        teacher = output.fused.embedding.detach().index_select(0, output.sample_index)
-        return semantic_terms(output.unimodal.embedding, teacher, pair_masks, everywhere)
-
-    @staticmethod
     def _neglected(distance: Tensor, output: MultiPathOutput, n_samples: int) -> Tensor:
-        """r (P,): 1 where the modality's distance, relative to each sample's mean, is above 1 in the batch's sum."""
-        member = torch.arange(n_samples, device=distance.device)[:, None] == output.sample_index
-        mean = ((member * distance).sum(1) / member.sum(1)).index_select(0, output.sample_index)
-        # a sample with one modality and no dropout has distance 0: nothing is relative there
-        excess = torch.where(mean > 0, distance / torch.where(mean > 0, mean, 1) - 1, 0)
+        """r (P,): 1 where the modality's relative preference, summed over the batch, is negative."""
+        rp = relative_preference(distance, output.sample_index, n_samples)
         same = output.modality_index[:, None] == output.modality_index
-        return ((same * excess).sum(1) > 0).to(distance.dtype)
+        return ((same * rp).sum(1) < 0).to(distance.dtype)

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from passion_components.backbones.base import PathOutput
+from passion_components.backbones.base import MultiPathOutput, PathOutput
 from passion_components.losses.prototype_classification import true_class_log_probabilities
+from passion_components.losses.prototypes import map_difference
 from passion_components.losses.released import (
     FLOOR,
     deep_weights,
@@ -84,7 +85,10 @@ def test_semantic_term_distance_and_gradient(case):
     student, one_hot = array(f"{case}/feature_s").requires_grad_(), masks(case)
     everywhere = (one_hot.flatten(2).sum(2) > 0).all(0).double()
     assert everywhere.sum() == (4 if case == "allcls" else 3)
-    term, distance = semantic_terms(student, array(f"{case}/feature_t"), one_hot, everywhere)
+    index, nothing = torch.arange(len(student)), torch.zeros(0)
+    fused, alone = (PathOutput(nothing, [], x) for x in (array(f"{case}/feature_t"), student))
+    difference = map_difference(MultiPathOutput(fused, alone, index, index, None), one_hot)
+    term, distance = semantic_terms(difference, everywhere)
     close(term, f"{case}/out/proto")
     close(distance, f"{case}/out/proto_dist")
     assert not distance.requires_grad
