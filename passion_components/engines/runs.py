@@ -14,12 +14,10 @@ from torch import nn
 
 from passion_components.data.dataset import CaseDataset
 from passion_components.data.discovery import ScanFolder
-from passion_components.data.errors import CaseError
+from passion_components.data.errors import UserError
 from passion_components.engines.evaluator import SubsetEvaluator
-from passion_components.engines.weights import WeightsError, load_weights
+from passion_components.engines.weights import load_weights
 from passion_components.files import write_text_atomically
-from passion_components.handlers.checkpoint import ResumeError
-from passion_components.handlers.finite import NonFiniteLossError
 
 logger = logging.getLogger(__name__)
 
@@ -115,7 +113,7 @@ def error_line(error: BaseException) -> str | None:
     """The message meant for users inside an exception, through MONAI's wrappers and loader processes."""
     cause: BaseException | None = error
     while cause is not None:
-        if isinstance(cause, CaseError | NonFiniteLossError | ResumeError | WeightsError):
+        if isinstance(cause, UserError):
             return str(cause)
         match = re.search(r"\bCaseError: (.*)", str(cause), re.DOTALL)
         if match:

@@ -13,12 +13,13 @@ from torch import nn
 
 from passion_components.backbones.base import SEPARATE_PREFIX
 from passion_components.backbones.weight_files import read_weights
+from passion_components.data.errors import UserError
 from passion_components.files import sha256_of
 
 logger = logging.getLogger(__name__)
 
 
-class WeightsError(ValueError):
+class WeightsError(UserError):
     """No weights, or weights of another network; the message is one line for the user."""
 
 

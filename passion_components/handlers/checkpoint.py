@@ -14,6 +14,7 @@ from ignite.engine import Engine, Events
 from monai.engines import Evaluator
 from torch import nn
 
+from passion_components.data.errors import UserError
 from passion_components.files import sha256_of, write_atomically, write_text_atomically
 
 logger = logging.getLogger(__name__)
@@ -21,7 +22,7 @@ logger = logging.getLogger(__name__)
 STATE_FILE = "checkpoint.pt"
 
 
-class ResumeError(ValueError):
+class ResumeError(UserError):
     """A run cannot go on from what lies in its output folder; the message is one line for the user."""
 
 

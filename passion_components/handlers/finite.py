@@ -10,8 +10,10 @@ import torch
 from ignite.engine import Engine, Events
 from torch import Tensor
 
+from passion_components.data.errors import UserError
 
-class NonFiniteLossError(ValueError):
+
+class NonFiniteLossError(UserError):
     """A loss that is NaN or infinite; the message is one line for the user."""
 
 

@@ -7,25 +7,24 @@ hyperintensities that are no tumour, T1ce the enhancing rim but also vessels, T2
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
 from pathlib import Path
 
 import nibabel as nib
 import numpy as np
 
 from passion_components.data.datalists import DEFAULT_SPLIT
-from passion_components.data.phantoms.collection import phantom_nifti, write_collection
+from passion_components.data.phantoms.collection import checked_size, phantom_nifti, write_collection
 from passion_components.data.phantoms.fields import (
     binomial_blur,
     ellipsoid,
     random_direction,
-    random_stream,
     smooth_field,
+    subject_streams,
     tube,
     voxel_grid,
 )
 
-MIN_SIZE = 16
+MIN_SIZE = (16, 16, 16)
 MAX_SIZE = (240, 240, 155)
 
 OUTSIDE, CSF, GREY, WHITE, EDEMA, NECROSIS, ENHANCING = range(7)
@@ -65,11 +64,9 @@ def draw_brain(case_number: int, size: Sequence[int], seed: int = 0) -> tuple[di
     Raises:
         ValueError: a size below 16 or above 240 x 240 x 155, a case number below 1, a negative seed.
     """
-    size = _checked_size(size)
-    if case_number < 1 or seed < 0:
-        raise ValueError(f"case numbers start at 1 and seeds at 0, got case number {case_number} and seed {seed}")
+    size = checked_size(size, MIN_SIZE, MAX_SIZE)
     grid = voxel_grid(size)
-    stream = partial(random_stream, seed, case_number)
+    stream = subject_streams(seed, case_number)
     tissue, semi_axes = _draw_anatomy(stream("anatomy"), grid, size)
     _draw_lesion(stream("lesion"), grid, size, tissue, semi_axes)
     confounders = _draw_confounders(stream("confounders"), grid, tissue, semi_axes)
@@ -108,7 +105,7 @@ def write_brain_phantoms(
         ValueError: no cases asked for, a size as refused by :func:`draw_brain`, a folder that is not empty.
     """
     out = Path(out)
-    size = _checked_size(size)
+    size = checked_size(size, MIN_SIZE, MAX_SIZE)
 
     def draw(number: int) -> dict[str, nib.Nifti1Image]:
         images, label = draw_brain(number, size, seed)
@@ -116,16 +113,6 @@ def write_brain_phantoms(
 
     files = [_case_files(out, number) for number in range(1, cases + 1)]
     return write_collection(out, files, draw, split=split, seed=seed, progress=progress)
-
-
-def _checked_size(size: Sequence[int]) -> tuple[int, ...]:
-    size = tuple(int(n) for n in size)
-    if len(size) != 3 or any(not MIN_SIZE <= n <= most for n, most in zip(size, MAX_SIZE, strict=False)):
-        raise ValueError(
-            f"size {'x'.join(map(str, size))} cannot be drawn: expected three numbers of voxels, "
-            f"from {MIN_SIZE}x{MIN_SIZE}x{MIN_SIZE} to {'x'.join(map(str, MAX_SIZE))}"
-        )
-    return size
 
 
 def _case_files(out: Path, number: int) -> dict[str, str]:

@@ -14,6 +14,20 @@ from passion_components.data.nifti import nifti_image
 from passion_components.files import write_atomically
 
 
+def checked_size(size: Sequence[int], smallest: Sequence[int], largest: Sequence[int]) -> tuple[int, ...]:
+    """The size as whole numbers, one per axis, each within its bounds.
+
+    Raises:
+        ValueError: another number of them, or one out of bounds.
+    """
+    size = tuple(int(n) for n in size)
+    if len(size) != len(smallest) or any(not a <= n <= b for a, n, b in zip(smallest, size, largest, strict=True)):
+        count = {2: "two", 3: "three"}[len(smallest)]
+        given, least, most = ("x".join(map(str, numbers)) for numbers in (size, smallest, largest))
+        raise ValueError(f"size {given} cannot be drawn: expected {count} numbers of voxels, from {least} to {most}")
+    return size
+
+
 def check_collection(out: Path, cases: int) -> None:
     """Refuse a number of cases below 1 and a folder that is in use.
 

@@ -6,7 +6,8 @@ Space is the field of view, [-1, 1] along every axis, whatever the number of vox
 from __future__ import annotations
 
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -19,6 +20,17 @@ def random_stream(seed: int, subject: int, name: str) -> np.random.Generator:
     Concerns have streams of their own so that a new sequence or a new confounder changes nothing else.
     """
     return np.random.default_rng([seed, subject, zlib.crc32(name.encode())])
+
+
+def subject_streams(seed: int, case_number: int) -> Callable[[str], np.random.Generator]:
+    """:func:`random_stream` of one subject, by the name of a concern.
+
+    Raises:
+        ValueError: a case number below 1, a negative seed.
+    """
+    if case_number < 1 or seed < 0:
+        raise ValueError(f"case numbers start at 1 and seeds at 0, got case number {case_number} and seed {seed}")
+    return partial(random_stream, seed, case_number)
 
 
 def voxel_grid(size: Sequence[int]) -> list[np.ndarray]:

@@ -7,23 +7,22 @@ the wall, LGE shows the scar but hardly the blood next to it, T2 shows the edema
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
 from pathlib import Path
 
 import nibabel as nib
 import numpy as np
 
 from passion_components.data.datalists import DEFAULT_SPLIT
-from passion_components.data.phantoms.collection import phantom_nifti, write_collection
+from passion_components.data.phantoms.collection import checked_size, phantom_nifti, write_collection
 from passion_components.data.phantoms.fields import (
     binomial_blur,
     ellipsoid,
-    random_stream,
     smooth_field,
+    subject_streams,
     voxel_grid,
 )
 
-MIN_SIZE, MAX_SIZE = 16, 512
+MIN_SIZE, MAX_SIZE = (16, 16), (512, 512)
 SIZE_RANGE = (0.85, 1.15)
 SLICES = range(3, 7)
 FIELD_OF_VIEW, SLICE_DISTANCE = 0.75 * 256, 10.0
@@ -66,10 +65,8 @@ def draw_heart(
     Raises:
         ValueError: a size below 16 x 16 or above 512 x 512, a case number below 1, a negative seed.
     """
-    nominal = _checked_size(size)
-    if case_number < 1 or seed < 0:
-        raise ValueError(f"case numbers start at 1 and seeds at 0, got case number {case_number} and seed {seed}")
-    stream = partial(random_stream, seed, case_number)
+    nominal = checked_size(size, MIN_SIZE, MAX_SIZE)
+    stream = subject_streams(seed, case_number)
     shape, spacing = _draw_geometry(stream("geometry"), nominal)
     tissue = _draw_surroundings(stream("surroundings"), shape)
     _draw_ventricles(stream, shape, tissue)
@@ -108,7 +105,7 @@ def write_heart_phantoms(
         ValueError: no cases asked for, a size as refused by :func:`draw_heart`, a folder that is not empty.
     """
     out = Path(out)
-    size = _checked_size(size)
+    size = checked_size(size, MIN_SIZE, MAX_SIZE)
 
     def draw(number: int) -> dict[str, nib.Nifti1Image]:
         images, label, spacing = draw_heart(number, size, seed)
@@ -118,16 +115,6 @@ def write_heart_phantoms(
     return write_collection(out, files, draw, split=split, seed=seed, progress=progress)
 
 
-def _checked_size(size: Sequence[int]) -> tuple[int, int]:
-    size = tuple(int(n) for n in size)
-    if len(size) != 2 or any(not MIN_SIZE <= n <= MAX_SIZE for n in size):
-        raise ValueError(
-            f"size {'x'.join(map(str, size))} cannot be drawn: expected two numbers of voxels, "
-            f"from {MIN_SIZE}x{MIN_SIZE} to {MAX_SIZE}x{MAX_SIZE}"
-        )
-    return size[0], size[1]
-
-
 def _case_files(out: Path, number: int) -> dict[str, str]:
     case = case_name(number)
     files = {name: str(out / "train25" / f"{case}_{suffix}.nii.gz") for name, suffix in FILE_SUFFIX.items()}
@@ -135,7 +122,7 @@ def _case_files(out: Path, number: int) -> dict[str, str]:
 
 
 def _draw_geometry(
-    rng: np.random.Generator, nominal: tuple[int, int]
+    rng: np.random.Generator, nominal: tuple[int, ...]
 ) -> tuple[tuple[int, int, int], tuple[float, float, float]]:
     """Voxels and millimetres per voxel along x, y, z."""
     slices = int(rng.integers(SLICES.start, SLICES.stop))
