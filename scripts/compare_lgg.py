@@ -31,17 +31,27 @@ LENGTH = ("--epochs", "29", "--learning_rate", "0.002", "--val_interval", "1000"
 
 @dataclass(frozen=True)
 class Setting:
-    """One run: title in the table, datalist, overlays over train.json."""
+    """One run: title in the table, datalist, overlays over train.json, switches of the objective that are off."""
 
     title: str
     datalist: str
     overlays: tuple[str, ...]
+    off: tuple[str, ...] = ()
 
 
 SETTINGS = {
     "pdt": Setting("PDT, Eq. 1", "datalist.json", ("baseline", "pdt")),
     "a_baseline": Setting("A, baseline Eq. 2", "missing_a.json", ("baseline",)),
     "a_passion": Setting("A, PASSION Eq. 14", "missing_a.json", ()),
+    "a_moddrop": Setting("A, ModDrop", "missing_a.json", ("baseline", "moddrop")),
+    "a_pmr": Setting("A, PMR", "missing_a.json", ("pmr",)),
+    "a_moddrop_pmr": Setting("A, ModDrop, PMR", "missing_a.json", ("moddrop", "pmr")),
+    "a_moddrop_passion": Setting("A, ModDrop, PASSION", "missing_a.json", ("moddrop",)),
+    "a_released": Setting("A, PASSION as released", "missing_a.json", ("released_code",)),
+    "a_pixel": Setting("A, pixel", "missing_a.json", (), ("semantic", "beta")),
+    "a_semantic": Setting("A, semantic", "missing_a.json", (), ("pixel", "delta")),
+    "a_pixel_semantic": Setting("A, pixel, semantic", "missing_a.json", (), ("delta", "beta")),
+    "a_delta": Setting("A, pixel, semantic, delta", "missing_a.json", (), ("beta",)),
     "b_baseline": Setting("B, baseline Eq. 2", "missing_b.json", ("baseline",)),
     "b_passion": Setting("B, PASSION Eq. 14", "missing_b.json", ()),
     "r_moddrop_baseline": Setting("complete, ModDrop, Eq. 2", "datalist.json", ("baseline", "moddrop")),
@@ -60,7 +70,8 @@ def bundle_run(run_id: str, configs: tuple[str, ...], *options: str | Path) -> N
 
 def train_and_score(setting: Setting, data: Path, out: Path, seed: int) -> None:
     """Train, then score validation and test patients with the last weights."""
-    options = ("--dataset_dir", data, "--datalist", data / setting.datalist, "--output_dir", out)
+    switches = [word for name in setting.off for word in (f"--objective#{name}", "False")]
+    options = ("--dataset_dir", data, "--datalist", data / setting.datalist, "--output_dir", out, *switches)
     resumed = ("--resume", "True") if (out / "checkpoint.pt").exists() else ()
     if not (out / "test" / "summary.json").exists():
         bundle_run("training", ("train", *setting.overlays), *options, *LENGTH, "--seed", str(seed), *resumed)
