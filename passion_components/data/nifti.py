@@ -22,6 +22,8 @@ GRID_TOLERANCE = 1e-3
 SPACING_LIMITS = (0.01, 50.0)
 """Millimetres between voxels that are believed."""
 
+_LFS_POINTER = b"version https://git-lfs.github.com/spec"
+
 
 @dataclass(frozen=True)
 class Grid:
@@ -155,10 +157,12 @@ def grid_of(channels: MetaTensor) -> Grid:
 def _damage(path: Path, error: Exception) -> str:
     """What is wrong with a file that could not be read, on one line."""
     with open(path, "rb") as file:
-        start = file.read(2)
-    compressed, named_gz = start == b"\x1f\x8b", path.name.lower().endswith(".gz")
+        start = file.read(len(_LFS_POINTER))
+    compressed, named_gz = start.startswith(b"\x1f\x8b"), path.name.lower().endswith(".gz")
     if not start:
         return "it is empty"
+    if start == _LFS_POINTER:
+        return "it is a Git LFS pointer, not the image: run git lfs pull"
     if named_gz and not compressed:
         return "it is not compressed although its name ends in .gz"
     if compressed and not named_gz:

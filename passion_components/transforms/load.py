@@ -12,7 +12,7 @@ from monai.transforms import Transform
 
 from passion_components.data.errors import CaseError
 from passion_components.data.nifti import Volume, check_one_grid, grid_of, read_volume, with_geometry
-from passion_components.transforms.foreground import foreground_rule
+from passion_components.transforms.foreground import foreground_rule, has_contrast
 
 logger = logging.getLogger(__name__)
 
@@ -63,7 +63,7 @@ class LoadModalitiesd(Transform):
         check_one_grid([volume.grid for volume in volumes.values()] + others, case=case)
 
         channels = {name: _finite(volume, case) for name, volume in volumes.items()}
-        present = [name for name, channel in channels.items() if self._has_contrast(channel)]
+        present = [name for name, channel in channels.items() if has_contrast(channel, self.foreground)]
         if not present:
             names = ", ".join(volume.path.name for volume in volumes.values())
             raise CaseError(f"{case}: every sequence is constant ({names}); expected at least one with contrast")
@@ -77,11 +77,6 @@ class LoadModalitiesd(Transform):
         out["image"] = with_geometry(image, first, case=case)
         out["presence"] = torch.tensor([name in present for name in self.modalities])
         return out
-
-    def _has_contrast(self, channel: torch.Tensor) -> bool:
-        """Whether a sequence (*S) takes at least two values on its foreground."""
-        values = channel[self.foreground(channel[None])[0]]
-        return len(values) > 0 and bool(values.min() < values.max())
 
 
 def _finite(volume: Volume, case: str) -> torch.Tensor:
