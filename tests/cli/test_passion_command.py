@@ -53,6 +53,7 @@ class TestHelp:
             (["prepare", "lgg"], "passion prepare lgg kaggle_3m --out data --test TCGA_DU_7294_19890104"),
             (["phantom", "heart"], "passion phantom heart --cases 25 --out hearts"),
             (["phantom", "lgg"], "passion phantom lgg --cases 12 --out lgg"),
+            (["check"], "passion check hearts/datalist.json --dataset myops2020 --json report.json"),
             (["simulate-missing"], "passion simulate-missing data/datalist.json --out data/missing.json"),
         ],
     )
