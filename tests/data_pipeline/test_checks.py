@@ -2,6 +2,7 @@ import gzip
 import hashlib
 import json
 import os
+from dataclasses import replace
 from functools import partial
 from itertools import product
 
@@ -172,6 +173,21 @@ class TestGrids:
         kind, cases, message = drawn.only_finding()
         assert kind is Kind.GRIDS and cases == ["P1"] and f"P1_{key}.nii.gz 16 x 16 x 15 at" in message
 
+    def test_other_spacing_of_one_file_is_told_once(self, drawn):
+        drawn.change(drawn.first, "flair", lambda array: array, np.diag([-1.0, -1.0, 2.0, 1.0]))
+        kind, _, message = drawn.only_finding()
+        assert kind is Kind.GRIDS and "P1_flair.nii.gz 16 x 16 x 16 at 1.00 x 1.00 x 2.00 mm" in message
+
+    def test_spacing_is_compared_along_anatomical_axes(self, drawn):
+        thick = replace(BRATS2020, spacing=(1.0, 1.0, 3.0))
+        sagittal = np.zeros((4, 4))
+        sagittal[2, 0], sagittal[0, 1], sagittal[1, 2], sagittal[3, 3] = 3, 1, 1, 1
+        drawn.parts = {"training": [drawn.first]}
+        for affine, findings in ((sagittal, 0), (np.diag([3.0, 1.0, 1.0, 1.0]), 1)):
+            for key in ("flair", "t1ce", "t1", "t2", "label"):
+                drawn.change(drawn.first, key, lambda array: array, affine)
+            assert [finding.kind for finding in drawn.report(thick).findings] == [Kind.SPACING] * findings
+
     @pytest.mark.parametrize(("shift", "findings"), [(5e-4, 0), (5e-3, 1)])
     def test_origins_may_differ_by_a_thousandth(self, drawn, shift, findings):
         affine = AFFINE.copy()
@@ -331,13 +347,17 @@ class TestBackground:
 
     def test_one_corner_is_enough(self, drawn):
         for number, corner in enumerate(product((0, -1), repeat=3)):
-            entry = {"case": f"C{number}", **{key: drawn.first[key] for key in ("label",)}}
             array = draw_brain(10 + number, SIZE)[0]["t1"]
             array[corner] = 1
-            drawn.parts["test"].append({**entry, "t1": drawn.write(f"C{number}.nii", array)})
-            del drawn.parts["test"][-1]["label"]
+            drawn.parts["test"].append({"case": f"C{number}", "t1": drawn.write(f"C{number}.nii", array)})
         found = drawn.report().by_kind()[Kind.BACKGROUND]
         assert [finding.cases[0].name for finding in found] == [f"C{number}" for number in range(8)]
+
+    def test_hardly_any_zeros_though_the_corners_are_0(self, drawn):
+        full = np.random.default_rng(0).uniform(1, 2, SIZE).astype(np.float32)
+        full[np.ix_(*[(0, -1)] * 3)] = 0
+        drawn.change(drawn.first, "t1", lambda _: full)
+        assert "the background is not 0 (voxels that are 0: t1 0%)" in drawn.only_finding()[2]
 
     def test_brains_normalised_inside_are_brains(self, drawn):
         rng = np.random.default_rng(0)
