@@ -10,6 +10,8 @@ import numpy as np
 
 from passion_components.data.errors import CaseError, by
 
+_LFS_POINTER = b"version https://git-lfs.github.com/spec"
+
 
 def read_nifti(path: Path, index: int | None, *, case: str) -> tuple[np.ndarray, np.ndarray]:
     """Values (x, y, z) and affine (4, 4) in RAS and mm, not checked; of a 4D file the volume at ``index``.
@@ -54,10 +56,12 @@ def nifti_image(array: np.ndarray, affine: np.ndarray, *, description: bytes) ->
 def _damage(path: Path, error: Exception) -> str:
     """What is wrong with a file that could not be read, on one line."""
     with open(path, "rb") as file:
-        start = file.read(2)
-    compressed, named_gz = start == b"\x1f\x8b", path.name.lower().endswith(".gz")
+        start = file.read(len(_LFS_POINTER))
+    compressed, named_gz = start.startswith(b"\x1f\x8b"), path.name.lower().endswith(".gz")
     if not start:
         return "it is empty"
+    if start == _LFS_POINTER:
+        return "it is a Git LFS pointer, not the image: run git lfs pull"
     if named_gz and not compressed:
         return "it is not compressed although its name ends in .gz"
     if compressed and not named_gz:

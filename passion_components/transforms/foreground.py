@@ -54,3 +54,9 @@ def foreground_rule(name: str) -> Callable[[Tensor], Tensor]:
     if name not in FOREGROUND_RULES:
         raise ValueError(f"unknown foreground rule {name!r}; accepted: {', '.join(FOREGROUND_RULES)}")
     return FOREGROUND_RULES[name]
+
+
+def has_contrast(channel: Tensor, foreground: Callable[[Tensor], Tensor]) -> bool:
+    """Whether a sequence (*S) takes at least two values on its foreground; one that does not counts as absent."""
+    values = channel[foreground(channel[None])[0]]
+    return len(values) > 0 and bool(values.min() < values.max())

@@ -14,7 +14,7 @@ from passion_components.data.errors import CaseError
 from passion_components.data.grid import check_one_grid
 from passion_components.data.resample import resample
 from passion_components.data.volumes import Volume, grid_of, read_volume, with_geometry
-from passion_components.transforms.foreground import foreground_rule
+from passion_components.transforms.foreground import foreground_rule, has_contrast
 
 logger = logging.getLogger(__name__)
 
@@ -69,7 +69,7 @@ class LoadModalitiesd(Transform):
         volumes = {name: read_volume(file, case=case) for name, file in files.items()}
         reference = self._on_one_grid(volumes, out, case)
         channels = {name: _finite(volume, case) for name, volume in volumes.items()}
-        present = [name for name, channel in channels.items() if self._has_contrast(channel)]
+        present = [name for name, channel in channels.items() if has_contrast(channel, self.foreground)]
         if not present:
             names = ", ".join(volume.path.name for volume in volumes.values())
             raise CaseError(f"{case}: every sequence is constant ({names}); expected at least one with contrast")
@@ -105,11 +105,6 @@ class LoadModalitiesd(Transform):
                 array = resample(np.asarray(out[key][0]), grid_of(out[key]), reference.grid, mode="nearest")
                 out[key] = with_geometry(torch.from_numpy(array.astype(np.uint8))[None], reference, case=case)
         return reference
-
-    def _has_contrast(self, channel: torch.Tensor) -> bool:
-        """Whether a sequence (*S) takes at least two values on its foreground."""
-        values = channel[self.foreground(channel[None])[0]]
-        return len(values) > 0 and bool(values.min() < values.max())
 
 
 def _finite(volume: Volume, case: str) -> torch.Tensor:

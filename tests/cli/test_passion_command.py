@@ -1,5 +1,6 @@
 import json
 import re
+import shutil
 import sys
 
 import pytest
@@ -8,6 +9,7 @@ from typer.testing import CliRunner
 from passion_components import __version__
 from passion_components.cli import app, main
 
+PARTS = ("training", "validation", "test")
 RATES = "t1=.2,t1ce=.4,flair=.6,t2=.8"
 
 
@@ -53,6 +55,7 @@ class TestHelp:
             (["prepare", "lgg"], "passion prepare lgg kaggle_3m --out data --test TCGA_DU_7294_19890104"),
             (["phantom", "heart"], "passion phantom heart --cases 25 --out hearts"),
             (["phantom", "lgg"], "passion phantom lgg --cases 12 --out lgg"),
+            (["check"], "passion check hearts/datalist.json --dataset myops2020 --json report.json"),
             (["simulate-missing"], "passion simulate-missing data/datalist.json --out data/missing.json"),
         ],
     )
@@ -110,7 +113,7 @@ class TestPrepare:
     def test_without_options_it_splits_as_phantom_does(self, data, tmp_path):
         assert run("prepare", "brats", data, "--out", tmp_path).exit_code == 0
         names = [
-            {part: [case["case"] for case in cases] for part, cases in json.loads(path.read_text()).items()}
+            {part: [case["case"] for case in json.loads(path.read_text())[part]] for part in PARTS}
             for path in (data / "datalist.json", tmp_path / "datalist.json")
         ]
         assert names[0] == names[1]
@@ -119,7 +122,39 @@ class TestPrepare:
         for name in ("P_t1.nii", "P_seg.nii", "odd.nii"):
             (tmp_path / name).touch()
         result = run("prepare", "brats", tmp_path, "--out", tmp_path / "out")
-        assert result.exit_code == 0 and "odd.nii: not a name of BraTS2020" in result.stderr
+        assert result.exit_code == 0 and "odd.nii: names no sequence of brats2020" in result.stderr
+
+    def test_patterns_name_files_of_other_names(self, data, tmp_path):
+        (tmp_path / "src").mkdir()
+        for case in json.loads((data / "datalist.json").read_text())["test"]:
+            shutil.copy(data / case["t1"], tmp_path / "src" / f"{case['case']} native.nii.gz")
+            shutil.copy(data / case["label"], tmp_path / "src" / f"{case['case']} truth.nii.gz")
+        patterns = ("--pattern", "T1=*native.nii.gz", "--pattern", "label=*truth.nii.gz")
+        result = run("prepare", "brats", tmp_path / "src", "--out", tmp_path, "--split", "training=1,test=1", *patterns)
+        assert (
+            result.exit_code == 0 and "label scheme brats2020; values in the label files: 0, 1, 2, 4" in result.output
+        )
+        content = json.loads((tmp_path / "datalist.json").read_text())
+        assert [len(content[part]) for part in PARTS] == [1, 0, 1] and "t1" in content["test"][0]
+
+    def test_lists_and_a_label_scheme_are_taken_as_given(self, data, tmp_path):
+        name = json.loads((data / "datalist.json").read_text())["training"][0]["case"]
+        (tmp_path / "test.txt").write_text(name)
+        options = ("--list", f"test={tmp_path / 'test.txt'}", "--label-scheme", "brats2024")
+        result = run("prepare", "brats", data, "--out", tmp_path, *options)
+        assert result.exit_code == 0 and "in no list; left out" in result.stderr
+        content = json.loads((tmp_path / "datalist.json").read_text())
+        assert [case["case"] for case in content["test"]] == [name] and content["label_scheme"] == "brats2024"
+
+    def test_the_parts_of_lists_are_checked(self, data, tmp_path, capsys, monkeypatch):
+        line = error_line(capsys, monkeypatch, "prepare", "brats", data, "--out", tmp_path, "--list", "train=a.txt")
+        assert "list 'train=a.txt': expected part=file with a part among training, validation, test" in line
+
+    def test_lgg_takes_volumes_too(self, data, tmp_path):
+        result = run(
+            "prepare", "lgg", data, "--out", tmp_path, "--split", "test=1", "--pattern", "flair=*_flair.nii.gz"
+        )
+        assert result.exit_code == 0 and len(json.loads((tmp_path / "datalist.json").read_text())["test"]) == 10
 
     def test_no_such_folder(self, tmp_path, capsys, monkeypatch):
         line = error_line(capsys, monkeypatch, "prepare", "brats", tmp_path / "none", "--out", tmp_path)
@@ -201,7 +236,7 @@ def test_prepare_myops_lists_what_phantom_heart_has_drawn(tmp_path):
     result = run("prepare", "myops", tmp_path / "hearts", "--out", tmp_path / "data", "--split", split)
     assert result.exit_code == 0, result.output
     content = json.loads((tmp_path / "data" / "datalist.json").read_text())
-    assert {part: len(cases) for part, cases in content.items()} == {"training": 4, "validation": 0, "test": 1}
+    assert [len(content[part]) for part in PARTS] == [4, 0, 1] and content["label_scheme"] == "myops2020"
     assert set(content["test"][0]) == {"case", "bssfp", "lge", "t2", "label"}
 
 

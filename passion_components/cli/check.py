@@ -1,0 +1,76 @@
+"""``passion check``: read all of a data set before a training does."""
+
+from __future__ import annotations
+
+import json
+import os
+from functools import partial
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from passion_components.cli.prepare import print_parts
+from passion_components.cli.progress import progress
+from passion_components.data.checks.report import Report, check_datalist
+from passion_components.data.datalists import load_parts
+from passion_components.datasets import DATASETS, dataset_spec
+from passion_components.files import write_text_atomically
+from passion_components.transforms.foreground import foreground_rule, has_contrast
+
+
+def check(
+    datalist: Annotated[Path, typer.Argument(metavar="DATALIST", help="datalist.json; it and its files are read.")],
+    dataset: Annotated[str, typer.Option(help=f"Whose sequences and labels: {', '.join(DATASETS)}.")] = "brats2020",
+    json_file: Annotated[
+        Path | None, typer.Option("--json", show_default=False, help="Write everything, with facts of each file.")
+    ] = None,
+    jobs: Annotated[int | None, typer.Option(min=1, show_default="one per core", help="Processes that read.")] = None,
+) -> None:
+    """Read every file of every case, and tell what is wrong before a training finds out.
+
+    Exit code 1 where something would break a training or make its scores wrong, 0 with nothing but warnings:
+
+        passion check data/datalist.json
+
+        passion check hearts/datalist.json --dataset myops2020 --json report.json
+    """
+    spec = dataset_spec(dataset)
+    with progress("checking") as update:
+        report = check_datalist(
+            datalist,
+            spec,
+            has_contrast=partial(has_contrast, foreground=foreground_rule(spec.foreground)),
+            jobs=jobs or os.cpu_count() or 1,
+            progress=lambda done, total: update(completed=done, total=total),
+        )
+    if json_file is not None:
+        write_text_atomically(json_file, json.dumps(report.as_json(), indent=2) + "\n")
+    print_parts(datalist, load_parts(datalist, spec.modalities), spec.modalities)
+    _print_report(report)
+    if report.count("error"):
+        raise typer.Exit(1)
+
+
+def _print_report(report: Report) -> None:
+    if report.missing_rates:
+        rates = ", ".join(f"{name} {rate:.3f}" for name, rate in report.missing_rates.items())
+        typer.echo(f"missing rates in training: {rates}")
+    if report.findings:
+        table = Table()
+        for heading in ("severity", "finding"):
+            table.add_column(heading)
+        table.add_column("cases", justify="right")
+        for kind, findings in report.by_kind().items():
+            cases = {(case.part, case.name) for finding in findings for case in finding.cases}
+            table.add_row(kind.severity, kind.title, str(len(cases)))
+        Console().print(table)
+    for finding in report.findings:
+        typer.echo(f"{finding.kind.severity}: {finding.message}")
+    files = sum(len(case.files) for case in report.cases)
+    typer.echo(
+        f"{len(report.cases)} cases, {files} files: errors: {report.count('error')}, "
+        f"warnings: {report.count('warning')}"
+    )

@@ -1,0 +1,194 @@
+"""What can be wrong with one case."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+
+import nibabel as nib
+import numpy as np
+
+from passion_components.data.checks.facts import DIM, VolumeFacts
+from passion_components.data.checks.findings import CheckedCase, Finding, Kind
+from passion_components.data.errors import CaseError, by
+from passion_components.data.grid import GRID_TOLERANCE, Grid, check_one_grid
+from passion_components.datasets import DatasetSpec
+
+MIN_ZERO_SHARE = 0.2
+"""A brain in its box leaves about half of the voxels outside; below this share the background is not 0."""
+
+MAX_DIM_SHARE = 0.1
+"""Above this share of voxels with almost no signal (air, bone), an image shows more than the brain.
+
+Of ten brain-extracted scans none had more than 0.021, of three scans with skull none less than 0.16.
+"""
+
+_MAX_LISTED = 8
+
+
+def case_findings(case: CheckedCase, spec: DatasetSpec) -> list[Finding]:
+    """Everything that is wrong with a case taken by itself."""
+    return [Finding(kind, (case,), message) for rule in _RULES for kind, message in rule(case, spec)]
+
+
+def _unusable(case: CheckedCase, _: DatasetSpec) -> Iterator[tuple[Kind, str]]:
+    for facts in case.files.values():
+        if facts.problem is not None:
+            yield Kind.UNREADABLE, facts.problem
+
+
+def _grids(case: CheckedCase, _: DatasetSpec) -> Iterator[tuple[Kind, str]]:
+    try:
+        check_one_grid(_grids_of(case), case=str(case))
+    except CaseError as error:
+        yield Kind.GRIDS, str(error)
+
+
+def _non_finite(case: CheckedCase, _: DatasetSpec) -> Iterator[tuple[Kind, str]]:
+    for key, volume in case.volumes.items():
+        if volume.non_finite:
+            yield (
+                Kind.NON_FINITE,
+                f"{case}: {case.files[key].path} holds {volume.non_finite} NaN or infinite voxels; "
+                f"expected finite numbers: repair the file, or leave it out",
+            )
+
+
+def _contrast(case: CheckedCase, _: DatasetSpec) -> Iterator[tuple[Kind, str]]:
+    flat = [key for key, volume in case.sequences.items() if not volume.contrast and not volume.non_finite]
+    listed = [key for key in case.files if key != "label"]
+    if flat == listed:
+        yield (
+            Kind.ALL_CONSTANT,
+            f"{case}: every sequence is constant ({case.file_names(flat)}); expected at least one with contrast: "
+            f"leave the case out",
+        )
+        return
+    for key in flat:
+        yield (
+            Kind.CONSTANT,
+            f"{case}: {case.files[key].path} is constant; {key} counts as absent: remove it from the datalist",
+        )
+
+
+def _copies(case: CheckedCase, _: DatasetSpec) -> Iterator[tuple[Kind, str]]:
+    by_voxels: dict[str, list[str]] = {}
+    for key, volume in case.volumes.items():
+        if not volume.constant:
+            by_voxels.setdefault(volume.voxels_sha256, []).append(key)
+    for keys in by_voxels.values():
+        if len(keys) == 1:
+            continue
+        names = " and ".join(keys)
+        if "label" in keys:
+            yield (
+                Kind.LABEL_AS_SEQUENCE,
+                f"{case}: {names} hold the same voxels; a network would be shown the answer: mend the paths",
+            )
+        else:
+            yield (
+                Kind.COPIED_SEQUENCE,
+                f"{case}: {names} hold the same voxels, and copies count as present: "
+                f"remove from the datalist what is not that sequence",
+            )
+
+
+def _label(case: CheckedCase, spec: DatasetSpec) -> Iterator[tuple[Kind, str]]:
+    if "label" not in case.files:
+        if case.part == "test":
+            yield Kind.NOT_SCORED, f"{case}: has no label map; evaluation needs one, inference does not"
+        else:
+            yield Kind.NO_LABEL, f"{case}: has no label map; {case.part} needs one for every case: add it as label"
+        return
+    volume = case.volumes.get("label")
+    if volume is None or volume.label_values is None:
+        return
+    codes = spec.label_codes
+    wrong = [value for value in volume.label_values if value not in codes]
+    if wrong:
+        listed = ", ".join(f"{value:g}" for value in wrong[:_MAX_LISTED]) + (" ..." if len(wrong) > _MAX_LISTED else "")
+        yield (
+            Kind.LABEL_VALUES,
+            f"{case}: {case.files['label'].path} holds the labels {listed}; "
+            f"accepted: {', '.join(map(str, sorted(codes)))}: recode the file, "
+            f"name the right one, or set label_scheme in the datalist",
+        )
+    elif not any(codes[int(value)] for value in volume.label_values):
+        yield Kind.EMPTY_LABEL, f"{case}: {case.files['label'].path} holds nothing but background"
+
+
+def _spacing(case: CheckedCase, spec: DatasetSpec) -> Iterator[tuple[Kind, str]]:
+    if spec.spatial_dims != 3 or not case.volumes or not _on_one_grid(_grids_of(case)):
+        return
+    volume = next(iter(case.volumes.values()))
+    if not np.allclose(_oriented_spacing(volume, spec.orientation), spec.spacing, rtol=0, atol=GRID_TOLERANCE):
+        yield (
+            Kind.SPACING,
+            f"{case}: voxels of {by(f'{length:.3g}' for length in volume.spacing)} mm will be resampled; "
+            f"images of {spec.name} have {by(f'{length:g}' for length in spec.spacing)} mm",
+        )
+
+
+def _two_places(case: CheckedCase, _: DatasetSpec) -> Iterator[tuple[Kind, str]]:
+    for key, volume in case.volumes.items():
+        if volume.qform_differs:
+            yield (
+                Kind.TWO_PLACES,
+                f"{case}: the header of {case.files[key].path} puts it in two places, its sform and its qform differ; "
+                f"the sform is used: repair the header if that is wrong",
+            )
+
+
+def _background(case: CheckedCase, spec: DatasetSpec) -> Iterator[tuple[Kind, str]]:
+    """Foreground of brains is what is not 0, so that everything outside must be exactly 0."""
+    if spec.spatial_dims != 3 or spec.orientation is None or spec.foreground != "nonzero":
+        return
+    seen = {key: volume for key, volume in case.sequences.items() if volume.contrast}
+    nonzero = [key for key, volume in seen.items() if volume.zero_share < MIN_ZERO_SHARE or not volume.zero_corners]
+    dim = [key for key, volume in seen.items() if key not in nonzero and volume.dim_share > MAX_DIM_SHARE]
+    if nonzero:
+        shares = ", ".join(f"{key} {seen[key].zero_share:.0%}" for key in nonzero)
+        yield (
+            Kind.BACKGROUND,
+            f"{case}: the background is not 0 (voxels that are 0: {shares}); expected 0 everywhere outside the brain: "
+            f"extract the brain, and shift no values before",
+        )
+    if dim:
+        shares = ", ".join(f"{key} {seen[key].dim_share:.0%}" for key in dim)
+        yield (
+            Kind.BACKGROUND,
+            f"{case}: looks as if the skull was not removed (voxels up to {DIM:.0%} of the bright ones, as in air and "
+            f"bone: {shares}); expected 0 everywhere outside the brain: extract the brain",
+        )
+
+
+def _grids_of(case: CheckedCase) -> list[Grid]:
+    return [volume.grid for volume in case.volumes.values()]
+
+
+def _on_one_grid(grids: Sequence[Grid]) -> bool:
+    return all(grids[0].matches(grid) for grid in grids[1:])
+
+
+def _oriented_spacing(volume: VolumeFacts, orientation: str | None) -> np.ndarray:
+    """Millimetres per voxel along the axes of the array once it is brought to ``orientation``."""
+    spacing = np.array(volume.spacing)
+    if orientation is None:
+        return spacing
+    orientations = nib.orientations
+    to = orientations.ornt_transform(
+        orientations.io_orientation(volume.grid.affine), orientations.axcodes2ornt(tuple(orientation))
+    )
+    return spacing[np.argsort(to[:, 0])]
+
+
+_RULES: tuple[Callable[[CheckedCase, DatasetSpec], Iterator[tuple[Kind, str]]], ...] = (
+    _unusable,
+    _grids,
+    _non_finite,
+    _contrast,
+    _copies,
+    _label,
+    _spacing,
+    _two_places,
+    _background,
+)

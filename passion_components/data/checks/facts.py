@@ -1,0 +1,207 @@
+"""What one file of a case holds, in numbers."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+import torch
+
+from passion_components.data.errors import CaseError
+from passion_components.data.grid import Grid
+from passion_components.data.image_files import is_nifti, split_index
+from passion_components.data.volumes import Volume, read_volume
+from passion_components.files import sha256_of
+
+DIM = 0.05
+"""A value of this share of the bright ones (percentile 99.5), or less, shows almost no signal."""
+
+_MAX_VALUES = 256
+_CHUNK = 1 << 20
+_FORM_TOLERANCE = 0.01
+"""Millimetres; a qform stores rotations as float32 quaternions and is never exact."""
+
+
+@dataclass(frozen=True)
+class VolumeFacts:
+    """What a volume holds; values are those that training sees: float32, scaled as the header says.
+
+    Attributes:
+        grid: shape and affine.
+        dtype: of the values as they are read from the file.
+        minimum, maximum: of the finite values; None where none is finite.
+        zero_share: share of the voxels that are exactly 0.
+        zero_corners: whether all eight corner voxels are exactly 0.
+        dim_share: share of the voxels other than 0 that lie above 0 and up to :data:`DIM` of their percentile 99.5.
+        non_finite: number of voxels that are NaN or infinite.
+        contrast: whether the sequence counts as present.
+        voxels_sha256: SHA-256 of shape and values, whatever the header says otherwise.
+        label_values: the smallest 256 of the finite values that occur; None where the file is no label map.
+        qform_differs: whether a NIfTI header's sform and qform are both set and put the volume elsewhere.
+    """
+
+    grid: Grid
+    dtype: str
+    minimum: float | None
+    maximum: float | None
+    zero_share: float
+    zero_corners: bool
+    dim_share: float
+    non_finite: int
+    contrast: bool
+    voxels_sha256: str
+    label_values: tuple[float, ...] | None
+    qform_differs: bool
+
+    @property
+    def spacing(self) -> tuple[float, ...]:
+        """Millimetres per voxel along the axes of the array."""
+        return tuple(np.linalg.norm(self.grid.affine[:3, :3], axis=0).tolist())
+
+    @property
+    def constant(self) -> bool:
+        """Whether all values are the same number."""
+        return self.minimum == self.maximum
+
+
+@dataclass(frozen=True)
+class FileFacts:
+    """One file of a case: either ``volume``, or in ``problem`` the line that says why it cannot be used.
+
+    ``sha256`` is that of the file, see :func:`content_hash`; None where there is nothing to read.
+    """
+
+    path: str
+    sha256: str | None = None
+    problem: str | None = None
+    volume: VolumeFacts | None = None
+
+    def as_json(self) -> dict[str, Any]:
+        """The facts as values of JSON."""
+        facts: dict[str, Any] = {"path": self.path, "sha256": self.sha256}
+        if self.volume is None:
+            return {**facts, "problem": self.problem}
+        volume = self.volume
+        facts |= {
+            "shape": list(volume.grid.shape),
+            "spacing": [round(length, 6) for length in volume.spacing],
+            "axis_codes": "".join(map(str, nib.orientations.aff2axcodes(volume.grid.affine))),
+            "affine": volume.grid.affine.tolist(),
+            "dtype": volume.dtype,
+            "min": volume.minimum,
+            "max": volume.maximum,
+            "zero_share": volume.zero_share,
+            "zero_corners": volume.zero_corners,
+            "dim_share": volume.dim_share,
+            "non_finite": volume.non_finite,
+            "voxels_sha256": volume.voxels_sha256,
+            "qform_differs": volume.qform_differs,
+        }
+        if volume.label_values is None:
+            return {**facts, "contrast": volume.contrast}
+        return {**facts, "label_values": list(volume.label_values)}
+
+
+def content_hash(path: Path) -> str | None:
+    """SHA-256 of a file, or of all the files in a folder one after the other, sorted by their paths; None for no file.
+
+    That of one volume in a 4D file is the file's with the volume's number.
+    """
+    file, index = split_index(path)
+    if not file.exists():
+        return None
+    if not file.is_dir():
+        return sha256_of(file) + ("" if index is None else f"#{index}")
+    digest = hashlib.sha256()
+    for file in sorted(file for file in path.rglob("*") if file.is_file()):
+        digest.update(file.read_bytes())
+    return digest.hexdigest()
+
+
+def read_facts(path: Path, *, case: str, is_label: bool, has_contrast: Callable[[torch.Tensor], bool]) -> FileFacts:
+    """Read a file to its end; what is wrong with it is told in the facts, never raised.
+
+    Args:
+        path: a volume as of :func:`~passion_components.data.volumes.read_volume`.
+        case: how the case is called in messages.
+        is_label: whether it is a label map.
+        has_contrast: whether a sequence, float32 (*S), counts as present.
+    """
+    digest = None
+    try:
+        digest = content_hash(path)
+        volume = read_volume(path, case=case)
+        _check_checksum(path, case=case)
+    except CaseError as error:
+        return FileFacts(str(path), digest, problem=str(error))
+    except OSError as error:
+        reason = error.strerror or type(error).__name__
+        return FileFacts(str(path), digest, problem=f"{case}: {path} cannot be read ({reason}): mend the file's rights")
+    return FileFacts(str(path), digest, volume=_volume_facts(volume, is_label, has_contrast))
+
+
+def _check_checksum(path: Path, *, case: str) -> None:
+    """Refuse compressed content that is not what its checksum says; to read a volume stops before the checksum."""
+    file, _ = split_index(path)
+    if not file.name.lower().endswith(".gz"):
+        return
+    try:
+        with gzip.open(file) as stream:
+            while stream.read(_CHUNK):
+                pass
+    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+        raise CaseError(
+            f"{case}: {path} is damaged ({error}); expected what its checksum says: copy or convert it again"
+        ) from error
+
+
+def _volume_facts(volume: Volume, is_label: bool, has_contrast: Callable[[torch.Tensor], bool]) -> VolumeFacts:
+    with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite and is counted
+        values = volume.array.astype(np.float32)
+    finite = np.isfinite(values)
+    non_finite = int(finite.size - np.count_nonzero(finite))
+    known = values[finite] if non_finite else values
+    return VolumeFacts(
+        grid=volume.grid,
+        dtype=str(volume.array.dtype),
+        minimum=float(known.min()) if known.size else None,
+        maximum=float(known.max()) if known.size else None,
+        zero_share=1 - np.count_nonzero(values) / values.size,
+        zero_corners=not values[np.ix_(*[(0, -1)] * 3)].any(),
+        dim_share=_dim_share(known),
+        non_finite=non_finite,
+        contrast=not is_label and not non_finite and has_contrast(torch.from_numpy(values)),
+        voxels_sha256=_voxels_hash(values),
+        label_values=tuple(np.unique(known)[:_MAX_VALUES].tolist()) if is_label else None,
+        qform_differs=_qform_differs(volume.path),
+    )
+
+
+def _qform_differs(path: Path) -> bool:
+    file, _ = split_index(path)
+    if file.is_dir() or not is_nifti(file):
+        return False
+    header: Any = nib.load(file).header
+    if not header["sform_code"] or not header["qform_code"]:
+        return False
+    return not np.allclose(header.get_sform(), header.get_qform(), rtol=0, atol=_FORM_TOLERANCE)
+
+
+def _dim_share(values: np.ndarray) -> float:
+    signal = values[values != 0]
+    if not signal.size:
+        return 0.0
+    return float(np.mean((signal > 0) & (signal <= DIM * np.percentile(signal, 99.5))))
+
+
+def _voxels_hash(values: np.ndarray) -> str:
+    digest = hashlib.sha256(repr(values.shape).encode())
+    digest.update(np.add(values, 0.0, order="C"))  # -0 + 0 is 0, so that equal values have equal bytes
+    return digest.hexdigest()

@@ -1,0 +1,72 @@
+"""What can be wrong with the cases of a datalist taken together."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from passion_components.data.checks.findings import CheckedCase, Finding, Kind
+
+_MAX_LISTED = 5
+
+
+def list_findings(cases: Sequence[CheckedCase], missing_rates: Mapping[str, float]) -> Iterator[Finding]:
+    """Everything that is wrong between cases, or with the training part as a whole.
+
+    Args:
+        cases: of all parts.
+        missing_rates: share of the training cases that lack a modality, by its name; none without training cases.
+    """
+    for name, rate in missing_rates.items():
+        if rate == 1:
+            yield Finding(
+                Kind.NEVER_PRESENT, (), f"training: no case has {name}; expected at least one for every sequence"
+            )
+    yield from _names(cases)
+    yield from _shared_data(cases)
+
+
+def _names(cases: Sequence[CheckedCase]) -> Iterator[Finding]:
+    by_name: dict[str, list[CheckedCase]] = {}
+    for case in cases:
+        by_name.setdefault(case.name, []).append(case)
+    for name, same in by_name.items():
+        if len(same) > 1:
+            yield Finding(
+                Kind.NAME_IN_PARTS,
+                tuple(same),
+                f"{name}: is in {' and in '.join(case.part for case in same)}; a case belongs to one part: "
+                f"remove it from the others",
+            )
+
+
+def _shared_data(cases: Sequence[CheckedCase]) -> Iterator[Finding]:
+    """Cases of which a file is the same, copied, or equal in its voxels: one finding for each set of such cases.
+
+    Constant volumes are equal by nature, as label maps without foreground are, and tell nothing.
+    """
+    holders: dict[str, dict[int, list[str]]] = {}
+    for index, case in enumerate(cases):
+        for key, volume in case.volumes.items():
+            if not volume.constant:
+                holders.setdefault(volume.voxels_sha256, {}).setdefault(index, []).append(key)
+    shared: dict[tuple[int, ...], list[str]] = {}
+    for keys_of in holders.values():
+        if len(keys_of) > 1:
+            shared.setdefault(tuple(keys_of), []).append(_describe(cases, keys_of))
+    for indices, what in sorted(shared.items()):
+        concerned = tuple(cases[index] for index in indices)
+        more = f" and {len(concerned) - _MAX_LISTED} more" if len(concerned) > _MAX_LISTED else ""
+        text = f"{', '.join(map(str, concerned[:_MAX_LISTED]))}{more}: hold the same data: {', '.join(what)}"
+        if len({case.part for case in concerned}) > 1:
+            yield Finding(Kind.LEAK, concerned, f"{text}; a patient belongs to one part: remove it from the others")
+        else:
+            yield Finding(Kind.COPIED_CASE, concerned, f"{text}; every patient counts once: keep one, or mend the path")
+
+
+def _describe(cases: Sequence[CheckedCase], keys_of: Mapping[int, Sequence[str]]) -> str:
+    """Which sequence is shared, and in which way."""
+    files = [cases[index].files[key] for index, keys in keys_of.items() for key in keys]
+    names = " = ".join(dict.fromkeys(key for keys in keys_of.values() for key in keys))
+    if len({facts.path for facts in files}) == 1:
+        return f"{names} (one file)"
+    return f"{names} ({'equal files' if len({facts.sha256 for facts in files}) == 1 else 'equal voxels'})"

@@ -1,0 +1,171 @@
+"""Reading every file of a datalist, and what was found."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from passion_components.data.checks.case_rules import case_findings
+from passion_components.data.checks.facts import FileFacts, read_facts
+from passion_components.data.checks.findings import CheckedCase, Finding, Kind
+from passion_components.data.checks.list_rules import list_findings
+from passion_components.data.datalists import label_scheme, load_parts, presence_table
+from passion_components.data.errors import UserError
+from passion_components.datasets import DatasetSpec
+
+
+@dataclass(frozen=True)
+class Report:
+    """What every file of a datalist holds and what is wrong with it; the order is that of the datalist.
+
+    Attributes:
+        datalist: its path.
+        dataset: name of the data set that it was checked against.
+        cases: of all parts.
+        findings: errors before warnings, by kind.
+        missing_rates: share of the training cases without a modality, by name; empty without training cases.
+    """
+
+    datalist: Path
+    dataset: str
+    cases: tuple[CheckedCase, ...]
+    findings: tuple[Finding, ...]
+    missing_rates: Mapping[str, float]
+
+    def count(self, severity: str) -> int:
+        """Number of findings of this severity."""
+        return sum(finding.kind.severity == severity for finding in self.findings)
+
+    def by_kind(self) -> dict[Kind, list[Finding]]:
+        """The findings of every kind that occurs."""
+        found = {kind: [finding for finding in self.findings if finding.kind is kind] for kind in Kind}
+        return {kind: findings for kind, findings in found.items() if findings}
+
+    def as_json(self) -> dict[str, Any]:
+        """Everything, as values of JSON."""
+        return {
+            "datalist": str(self.datalist),
+            "dataset": self.dataset,
+            "errors": self.count("error"),
+            "warnings": self.count("warning"),
+            "missing_rates": dict(self.missing_rates),
+            "findings": [
+                {
+                    "severity": finding.kind.severity,
+                    "kind": finding.kind.title,
+                    "cases": [{"part": case.part, "case": case.name} for case in finding.cases],
+                    "message": finding.message,
+                }
+                for finding in self.findings
+            ],
+            "cases": [
+                {
+                    "part": case.part,
+                    "case": case.name,
+                    "findings": [finding.message for finding in self.findings if case in finding.cases],
+                    "files": {key: facts.as_json() for key, facts in case.files.items()},
+                }
+                for case in self.cases
+            ],
+        }
+
+
+def check_datalist(
+    path: Path | str,
+    spec: DatasetSpec,
+    *,
+    has_contrast: Callable[[torch.Tensor], bool],
+    jobs: int,
+    progress: Callable[[int, int], None] | None = None,
+) -> Report:
+    """Read every file of every case and tell what is wrong.
+
+    Args:
+        path: of the datalist.
+        spec: the data set that it is meant for.
+        has_contrast: whether a sequence, float32 (*S), counts as present; it is sent to other processes.
+        jobs: number of processes that read; the report does not depend on it.
+        progress: called with the number of files read and of all.
+
+    Raises:
+        FileNotFoundError, ValueError: as :func:`~passion_components.data.datalists.load_parts`; no jobs; an
+            unknown label scheme.
+        UserError: a reading process was ended from outside.
+    """
+    if jobs < 1:
+        raise ValueError(f"jobs must be at least 1, got {jobs}")
+    parts = load_parts(path, spec.modalities)
+    spec = replace(spec, label_codes=spec.codes(label_scheme(path)))
+    listed = [(part, case) for part, cases in parts.items() for case in cases]
+    keys = [(part, case, key) for part, case in listed for key in case if key != "case"]
+    tasks = [(Path(case[key]), f"{part} {case['case']}", key == "label") for part, case, key in keys]
+    facts = _read_all(tasks, has_contrast, jobs, progress)
+    files: dict[tuple[str, str], dict[str, FileFacts]] = {}
+    for (part, case, key), of_file in zip(keys, facts, strict=True):
+        files.setdefault((part, case["case"]), {})[key] = of_file
+    checked = tuple(CheckedCase(part, name, of_case) for (part, name), of_case in files.items())
+
+    rates = _missing_rates(parts.get("training", []), spec.modalities)
+    findings = [finding for case in checked for finding in case_findings(case, spec)]
+    findings += list_findings(checked, rates)
+    order = list(Kind)
+    findings.sort(key=lambda finding: order.index(finding.kind))
+    return Report(Path(path), spec.name, checked, tuple(findings), rates)
+
+
+def _missing_rates(cases: Sequence[Mapping[str, str]], modalities: Sequence[str]) -> dict[str, float]:
+    if not cases:
+        return {}
+    rates = (~presence_table(cases, modalities)).double().mean(0).tolist()
+    return dict(zip(modalities, rates, strict=True))
+
+
+def _read_all(
+    tasks: Sequence[tuple[Path, str, bool]],
+    has_contrast: Callable[[torch.Tensor], bool],
+    jobs: int,
+    progress: Callable[[int, int], None] | None,
+) -> list[FileFacts]:
+    """Facts of the files, each given as path, name of its case, and whether it is a label map."""
+    facts = []
+
+    def keep(of_file: FileFacts) -> None:
+        facts.append(of_file)
+        if progress is not None:
+            progress(len(facts), len(tasks))
+
+    read = partial(_read_task, has_contrast=has_contrast)
+    if jobs == 1 or len(tasks) < 2:
+        for task in tasks:
+            keep(read(task))
+        return facts
+    pool = ProcessPoolExecutor(min(jobs, len(tasks)), initializer=_start_worker)
+    try:
+        for of_file in pool.map(read, tasks):
+            keep(of_file)
+    except BrokenProcessPool:
+        raise UserError(
+            "a reading process was ended from outside, as happens when memory runs out; try again with fewer --jobs"
+        ) from None
+    finally:
+        pool.shutdown(cancel_futures=True)
+    return facts
+
+
+def _read_task(task: tuple[Path, str, bool], *, has_contrast: Callable[[torch.Tensor], bool]) -> FileFacts:
+    path, case, is_label = task
+    return read_facts(path, case=case, is_label=is_label, has_contrast=has_contrast)
+
+
+def _start_worker() -> None:
+    """Ctrl-C reaches all processes of a terminal; the main one ends the others."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    torch.set_num_threads(1)
