@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True)
@@ -13,8 +13,8 @@ class DatasetSpec:
     Attributes:
         modalities: names of its M sequences; their order is the order of image channels.
         classes: names of its K classes, background first; a class index is a position in this tuple.
-        label_codes: value in a label file -> class index. Where several codes share a class, the first one
-            is written for it.
+        label_codes: value in a label file -> class index; the scheme of label files that bears the data set's name.
+            Where several codes share a class, the first one is written for it.
         regions: region that is scored -> class indices that it consists of.
         spatial_dims: 3, or 2 where slices of volumes are the samples.
         spacing: millimetres per voxel that images are brought to, one number per spatial dimension; slices stay
@@ -25,6 +25,7 @@ class DatasetSpec:
         foreground: name of the rule that tells a sequence's foreground (``transforms.foreground``).
         central: whether images are cropped to the central ``crop``, because what is segmented lies there.
         class_weights: fixed weights of the cross-entropy, or None for 1 - V_k / V of each sample.
+        other_label_schemes: name -> codes as in ``label_codes``, of files of the same classes coded otherwise.
     """
 
     name: str
@@ -39,10 +40,27 @@ class DatasetSpec:
     foreground: str = "nonzero"
     central: bool = False
     class_weights: tuple[float, ...] | None = None
+    other_label_schemes: Mapping[str, Mapping[int, int]] = field(default_factory=dict)
 
-    def file_code(self, class_index: int) -> int:
-        """The value that stands for a class in label files."""
-        return next(code for code, index in self.label_codes.items() if index == class_index)
+    @property
+    def label_schemes(self) -> Mapping[str, Mapping[int, int]]:
+        """Every scheme of label files by name, the one of the data set's own name first."""
+        return {self.name: self.label_codes, **self.other_label_schemes}
+
+    def codes(self, scheme: str | None = None) -> Mapping[int, int]:
+        """Value in a label file -> class index, by a scheme; None: the one of the data set's own name.
+
+        Raises:
+            ValueError: no such scheme.
+        """
+        schemes = self.label_schemes
+        if scheme is not None and scheme not in schemes:
+            raise ValueError(f"unknown label scheme {scheme!r} of {self.name}; accepted: {', '.join(schemes)}")
+        return schemes[scheme or self.name]
+
+    def file_code(self, class_index: int, scheme: str | None = None) -> int:
+        """The value that stands for a class in label files of a scheme."""
+        return next(code for code, index in self.codes(scheme).items() if index == class_index)
 
 
 BRATS2020 = DatasetSpec(
@@ -54,6 +72,11 @@ BRATS2020 = DatasetSpec(
     spatial_dims=3,
     spacing=(1.0, 1.0, 1.0),
     crop=(80, 80, 80),
+    other_label_schemes={
+        "brats2023": {0: 0, 1: 1, 2: 2, 3: 3},
+        "brats2024": {0: 0, 1: 1, 2: 2, 3: 3, 4: 0},  # 4 is the resection cavity, no part of the tumour
+        "msd": {0: 0, 1: 2, 2: 1, 3: 3},
+    },
 )
 
 MYOPS2020 = DatasetSpec(

@@ -11,19 +11,22 @@ from rich.console import Console
 from rich.table import Table
 
 from passion_components.cli.progress import progress
-from passion_components.data.datalists import parse_split, presence_table
-from passion_components.data.discovery import BRATS2020_LAYOUT, MYOPS2020_LAYOUT, Layout, prepare_cases
+from passion_components.data.datalists import PARTS, presence_table
 from passion_components.data.lgg import prepare_lgg
-from passion_components.datasets import BRATS2020, MYOPS2020, TCGA_LGG
+from passion_components.data.prepare import prepare_cases
+from passion_components.data.splits import parse_split
+from passion_components.datasets import BRATS2020, MYOPS2020, TCGA_LGG, DatasetSpec
 
 app = typer.Typer(no_args_is_help=True, help="Find cases in a published layout and list them for the bundles.")
+
+DEFAULT = "training=0.7,validation=0.1,test=0.2"
 
 SplitOption = Annotated[
     str,
     typer.Option(
         show_default=False,
-        help="Shares of the cases, which add up to 1; a part that is not named is empty. "
-        "Default: training=0.7,validation=0.1,test=0.2",
+        help="Shares of the cases, which add up to 1, or whole numbers of them; a part that is not named is empty. "
+        f"Default: {DEFAULT}",
     ),
 ]
 
@@ -38,54 +41,81 @@ def prepare() -> None:
     """Find cases in a published layout and list them for the bundles."""
 
 
+PatternOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        show_default=False, metavar="NAME=PATTERN", help="Files of a sequence or label; * is the case's name."
+    ),
+]
+ListOption = Annotated[
+    list[str] | None,
+    typer.Option("--list", show_default=False, metavar="PART=FILE", help="Cases of a part, one a line, as published."),
+]
+SchemeOption = Annotated[
+    str | None, typer.Option(show_default=False, help="Of the label files; by default found from their values.")
+]
+SourceArgument = Annotated[
+    Path, typer.Argument(metavar="SRC", help="Folder with the cases, at any depth, or a CSV file; only read.")
+]
+OutOption = Annotated[Path, typer.Option(help="Folder for datalist.json.")]
+
+
 @app.command()
 def brats(
-    source: Annotated[Path, typer.Argument(metavar="SRC", help="Folder with the cases, at any depth; only read.")],
-    out: Annotated[Path, typer.Option(help="Folder for datalist.json.")],
-    split: SplitOption = "training=0.7,validation=0.1,test=0.2",
+    source: SourceArgument,
+    out: OutOption,
+    split: SplitOption = DEFAULT,
     seed: SeedOption = 0,
+    pattern: PatternOption = None,
+    list_: ListOption = None,
+    label_scheme: SchemeOption = None,
 ) -> None:
-    """BraTS2020: <case>/<case>_{flair,t1,t1ce,t2,seg}.nii.gz (or .nii).
+    """BraTS 2018 to 2024, MSD Task01, nnU-Net folders, or files of any names.
 
-    Cases that lack sequences are listed as they are; images stay where they are.
-
-        passion prepare brats MICCAI_BraTS2020_TrainingData --out data
-
-    Everything for training:
+    Images stay where they are. Cases that lack sequences are listed as they are,
+    scans of one patient get into one part.
 
         passion prepare brats MICCAI_BraTS2020_TrainingData --out data \\
-            --split training=1
+            --split training=219,validation=50,test=100
+
+    Files with other names, or a table with the columns case, flair, ... label:
+
+        passion prepare brats scans --out data --pattern t1="*_T1.nii.gz" \\
+            --pattern flair="*_FLAIR.nii.gz" --pattern label="*_tumor.nii.gz"
+        passion prepare brats cases.csv --out data
     """
-    _list_cases(source, out, BRATS2020_LAYOUT, split, seed, BRATS2020.modalities)
+    _list_cases(source, out, BRATS2020, split, seed, pattern, list_, label_scheme)
 
 
 @app.command()
 def myops(
-    source: Annotated[
-        Path, typer.Argument(metavar="SRC", help="Folder that holds train25 and train25_myops_gd; read.")
-    ],
-    out: Annotated[Path, typer.Option(help="Folder for datalist.json.")],
-    split: SplitOption = "training=0.7,validation=0.1,test=0.2",
+    source: SourceArgument,
+    out: OutOption,
+    split: SplitOption = DEFAULT,
     seed: SeedOption = 0,
+    pattern: PatternOption = None,
+    list_: ListOption = None,
 ) -> None:
     """MyoPS2020: <case>_{C0,DE,T2}.nii.gz with <case>_gd.nii.gz, in whatever folders.
 
-    Cases that lack sequences are listed as they are; images stay where they are.
+    SRC holds train25 and train25_myops_gd. Images stay where they are. Cases
+    that lack sequences are listed as they are. Other names as with brats.
 
-        passion prepare myops MyoPS2020 --out data --split training=0.8,test=0.2
+        passion prepare myops MyoPS2020 --out data --split training=20,test=5
     """
-    _list_cases(source, out, MYOPS2020_LAYOUT, split, seed, MYOPS2020.modalities)
+    _list_cases(source, out, MYOPS2020, split, seed, pattern, list_, None)
 
 
 @app.command()
 def lgg(
     source: Annotated[Path, typer.Argument(metavar="SRC", help="Folder with the TCGA_... folders; only read.")],
     out: Annotated[Path, typer.Option(help="Folder for the volumes, datalist.json and summary.json.")],
-    split: SplitOption = "training=0.7,validation=0.1,test=0.2",
+    split: SplitOption = DEFAULT,
     seed: SeedOption = 0,
     training: ForcedOption = None,
     validation: ForcedOption = None,
     test: ForcedOption = None,
+    pattern: PatternOption = None,
 ) -> None:
     """TCGA-LGG as the LGG Segmentation Dataset (kaggle_3m): RGB slices in TIFF, made into volumes.
 
@@ -98,7 +128,13 @@ def lgg(
 
         passion prepare lgg kaggle_3m --out data --test TCGA_DU_7294_19890104
         passion prepare lgg new_patients --out new --split test=1
+
+    Volumes instead of those slices, by patterns or a table as with brats:
+
+        passion prepare lgg scans --out new --pattern flair="*_FLAIR.nii.gz"
     """
+    if pattern or source.suffix.lower() == ".csv":
+        return _list_cases(source, out, TCGA_LGG, split, seed, pattern, None, None)
     by_part = {"training": training, "validation": validation, "test": test}
     forced: dict[str, str] = {}
     for part, name in [(part, name) for part, names in by_part.items() for name in names or ()]:
@@ -121,15 +157,47 @@ def lgg(
     )
     for name, patients in summary["absent"].items():
         typer.echo(f"{name} absent in {len(patients)}: {', '.join(patients) or 'none'}")
-    print_parts(datalist, parts, TCGA_LGG.modalities)
+    return print_parts(datalist, parts, TCGA_LGG.modalities)
 
 
-def _list_cases(source: Path, out: Path, layout: Layout, split: str, seed: int, modalities: Sequence[str]) -> None:
-    """Write a datalist of what a folder holds, and tell what it holds."""
-    datalist, parts, problems = prepare_cases(source, out, layout, split=parse_split(split), seed=seed)
-    for problem in problems:
-        typer.echo(f"note: {problem}", err=True)
-    print_parts(datalist, parts, modalities)
+def _list_cases(
+    source: Path,
+    out: Path,
+    spec: DatasetSpec,
+    split: str,
+    seed: int,
+    patterns: Sequence[str] | None,
+    lists: Sequence[str] | None,
+    label_scheme: str | None,
+) -> None:
+    """Write a datalist of what a source holds, and tell what it holds."""
+    with progress("reading labels") as update:
+        done = prepare_cases(
+            source,
+            out,
+            spec,
+            split=parse_split(split),
+            seed=seed,
+            patterns=patterns or (),
+            lists=_parse_lists(lists or ()),
+            label_scheme=label_scheme,
+            progress=lambda number, total: update(completed=number, total=total),
+        )
+    for note in done.notes:
+        typer.echo(f"note: {note}", err=True)
+    print_parts(done.datalist, done.parts, spec.modalities)
+    values = ", ".join(f"{value:g}" for value in done.label_values) or "none"
+    typer.echo(f"label scheme {done.label_scheme}; values in the label files: {values}")
+
+
+def _parse_lists(texts: Sequence[str]) -> dict[str, Path]:
+    lists = {}
+    for text in texts:
+        part, _, path = text.partition("=")
+        if part not in PARTS or not path:
+            raise ValueError(f"list {text!r}: expected part=file with a part among {', '.join(PARTS)}")
+        lists[part] = Path(path)
+    return lists
 
 
 def print_parts(datalist: Path, parts: Mapping[str, Sequence[Mapping[str, str]]], modalities: Sequence[str]) -> None:

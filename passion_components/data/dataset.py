@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from monai.transforms import Compose
 from torch.utils.data import Dataset
 from tqdm import tqdm
+
+from passion_components.data.cache import CaseCache
 
 
 class CaseDataset(Dataset):
@@ -22,7 +25,7 @@ class CaseDataset(Dataset):
         preprocessing: deterministic part, from a case's paths to tensors.
         augmentation: random part; None for none.
         seed: of all random draws.
-        cache: keep what ``preprocessing`` makes in memory, from :meth:`fill_cache` on.
+        cache_dir: folder in which what ``preprocessing`` makes is kept, from :meth:`fill_cache` on; None for none.
     """
 
     def __init__(
@@ -32,32 +35,51 @@ class CaseDataset(Dataset):
         augmentation: Compose | None = None,
         *,
         seed: int = 0,
-        cache: bool = False,
+        cache_dir: Path | str | None = None,
     ) -> None:
         self.cases = cases
         self.preprocessing = preprocessing
         self.augmentation = augmentation
         self.seed = seed
-        self.cache = cache
         self.epoch = 0
-        self._cached: list[dict] | None = None
+        self.cache = None if cache_dir is None else CaseCache(cache_dir)
+        self._filled = False
 
     def set_epoch(self, epoch: int) -> None:
         """Name the epoch that items are drawn for."""
         self.epoch = epoch
 
-    def fill_cache(self) -> None:
-        """Preprocess all cases once, where a cache is wanted and not filled yet."""
-        if self.cache and self._cached is None:
-            bar = tqdm(self.cases, desc="reading cases", unit="case", leave=False, disable=None)
-            self._cached = [self.preprocessing(dict(case)) for case in bar]
+    def clear_cache(self) -> None:
+        """Remove what an earlier process has left in the folder, or this one at its end."""
+        self._filled = False
+        if self.cache is not None:
+            self.cache.clear()
+
+    def fill_cache(self, rank: int = 0, world_size: int = 1) -> None:
+        """Preprocess the cases of one rank, every ``world_size``-th one, where a cache is wanted and not filled yet.
+
+        Raises:
+            UserError: the disk has not enough room.
+            CaseError: as ``preprocessing``.
+        """
+        if self.cache is None or self._filled:
+            return
+        mine = range(rank, len(self.cases), world_size)
+        for index in tqdm(mine, desc="reading cases", unit="case", leave=False, disable=None if rank == 0 else True):
+            item = self.preprocessing(dict(self.cases[index]))
+            if index == 0:
+                self.cache.check_room(item, len(self.cases))
+            self.cache.put(index, item)
+        self._filled = True
 
     def __len__(self) -> int:
         return len(self.cases)
 
     def __getitem__(self, index: int) -> dict:
-        cached = self._cached
-        item = self.preprocessing(dict(self.cases[index])) if cached is None else dict(cached[index])
+        if self.cache is not None and self._filled:
+            item = {"case": self.cases[index]["case"], **self.cache.get(index)}
+        else:
+            item = self.preprocessing(dict(self.cases[index]))
         if self.augmentation is None:
             return item
         state = np.random.SeedSequence([self.seed, self.epoch, index]).generate_state(1)

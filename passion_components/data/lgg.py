@@ -19,9 +19,10 @@ import itk
 import nibabel as nib
 import numpy as np
 
-from passion_components.data.datalists import force_into_parts, new_datalist, split_by_stratum, write_datalist
+from passion_components.data.datalists import new_datalist, write_datalist
 from passion_components.data.errors import CaseError, by
 from passion_components.data.nifti import nifti_image
+from passion_components.data.splits import force_into_parts, split_by_stratum
 from passion_components.datasets import TCGA_LGG
 from passion_components.files import write_atomically, write_text_atomically
 

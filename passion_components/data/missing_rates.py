@@ -8,15 +8,10 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from passion_components.data.datalists import (
-    largest_remainder,
-    load_parts,
-    nearest,
-    parse_numbers,
-    presence_table,
-    write_datalist,
-)
+from passion_components.data.datalists import label_scheme, load_parts, presence_table, write_datalist
 from passion_components.data.published_masks import presence_from_masks, read_published_masks
+from passion_components.data.splits import largest_remainder
+from passion_components.data.words import nearest, parse_numbers
 from passion_components.modalities import subset_table
 
 METHODS = ("quota", "bernoulli")
@@ -149,7 +144,7 @@ def _write_incomplete(
         {key: value for key, value in case.items() if key not in modalities or row[modalities.index(key)]}
         for case, row in zip(cases, presence.tolist(), strict=True)
     ]
-    write_datalist(out, parts)
+    write_datalist(out, parts, label_scheme=label_scheme(source))
     return presence
 
 

@@ -14,7 +14,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from passion_components.data.datalists import check_files_exist, load_datalist
-from passion_components.data.discovery import find_scan_cases
+from passion_components.data.scans import find_scan_cases
+from passion_components.data.words import nearest
 from passion_components.datasets import DatasetSpec
 from passion_components.handlers.checkpoint import STATE_FILE
 
@@ -40,8 +41,8 @@ def check_arguments(*, objectives: Sequence[str] = (), presence_sampling: Sequen
         return
     for name in given:
         if name not in known and name not in _RUN_ARGUMENTS:
-            nearest = difflib.get_close_matches(name, sorted(known), n=1, cutoff=0)[0]
-            raise SystemExit(f"error: unknown argument --{name}; did you mean --{nearest}?")
+            like = difflib.get_close_matches(name, sorted(known), n=1, cutoff=0)[0]
+            raise SystemExit(f"error: unknown argument --{name}; did you mean --{like}?")
 
 
 def check_training(
@@ -86,6 +87,16 @@ def check_cases(*, datalist: Path | str, part: str, modalities: Sequence[str], m
     for case in cases:
         if "label" not in case:
             raise SystemExit(f"error: {datalist}: {case['case']} has no label; {part} needs one for every case")
+
+
+def check_choice(*, name: str, value: str | None, accepted: Sequence[str]) -> None:
+    """Refuse an argument that is none of the accepted words; None is always one.
+
+    Raises:
+        SystemExit: in one line.
+    """
+    if value is not None and value not in accepted:
+        raise SystemExit(f"error: --{name} {value}{nearest(str(value), accepted)}: accepted: {', '.join(accepted)}")
 
 
 def check_scans(*, dataset_dir: Path | str, spec: DatasetSpec) -> None:

@@ -8,13 +8,14 @@ import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import ignite.distributed as idist
 from monai.data import list_data_collate
 from monai.engines import SupervisedTrainer
 from torch import nn
 
 from passion_components.data.dataset import CaseDataset
-from passion_components.data.discovery import ScanFolder
 from passion_components.data.errors import UserError
+from passion_components.data.scans import ScanFolder
 from passion_components.engines.evaluator import SubsetEvaluator
 from passion_components.engines.weights import load_weights
 from passion_components.files import write_text_atomically
@@ -22,19 +23,30 @@ from passion_components.files import write_text_atomically
 logger = logging.getLogger(__name__)
 
 
-def train(*, trainer: SupervisedTrainer, datasets: Sequence[CaseDataset]) -> None:
-    """Fill the caches of ``datasets`` and train.
+def train(*, trainer: SupervisedTrainer, dataset: CaseDataset, validation: CaseDataset) -> None:
+    """Fill the caches and train; the ranks of a distributed run share the work of filling and the files.
 
     Raises:
-        SystemExit: a case that cannot be read, a checkpoint that belongs to another run.
+        SystemExit: a case that cannot be read, no room for the caches, a checkpoint that belongs to another run.
     """
+    rank, world_size = idist.get_rank(), idist.get_world_size()
 
     def run() -> None:
-        for dataset in datasets:
-            dataset.fill_cache()
+        if rank == 0:
+            dataset.clear_cache()
+            validation.clear_cache()
+            validation.fill_cache()
+        idist.barrier()
+        dataset.fill_cache(rank, world_size)
+        idist.barrier()
         trainer.run()
 
-    _in_words(run)
+    try:
+        _in_words(run)
+    finally:
+        if rank == 0:
+            dataset.clear_cache()
+            validation.clear_cache()
 
 
 def evaluate(

@@ -20,16 +20,22 @@ logger = logging.getLogger(__name__)
 class PredictionWriter:
     """Write ``output_dir/<case>/<case>_seg.nii.gz`` for every case, and say in a line what is in it.
 
-    The file has the scan's own geometry and the codes of the data set. Where the postprocessing has kept
+    The file has the scan's own geometry and the codes of a scheme of the data set. Where the postprocessing has kept
     probabilities, they go beside it as ``<case>_probabilities.nii.gz``, one volume a class.
 
     Args:
         spec: data set that the network was made for.
         output_dir: where to write.
+        label_scheme: by which scheme of the data set; None: the one of its own name.
+
+    Raises:
+        ValueError: an unknown scheme.
     """
 
-    def __init__(self, *, spec: DatasetSpec, output_dir: Path | str) -> None:
+    def __init__(self, *, spec: DatasetSpec, output_dir: Path | str, label_scheme: str | None = None) -> None:
+        spec.codes(label_scheme)
         self.spec = spec
+        self.label_scheme = label_scheme
         self.output_dir = Path(output_dir)
 
     def attach(self, engine: Engine) -> None:
@@ -46,7 +52,7 @@ class PredictionWriter:
         scan = image.meta["filename_or_obj"]
         class_map = output["pred"][0]
         path = self.output_dir / case / f"{case}_seg.nii.gz"
-        write_label_map(path, class_map, scan, self.spec)
+        write_label_map(path, class_map, scan, self.spec, self.label_scheme)
         if "pred_probabilities" in output:
             write_probabilities(path.with_name(f"{case}_probabilities.nii.gz"), output["pred_probabilities"][0], scan)
         present = present_names(item["presence"], self.spec.modalities)

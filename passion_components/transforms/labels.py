@@ -10,7 +10,7 @@ import torch
 from monai.transforms import Transform
 
 from passion_components.data.errors import CaseError
-from passion_components.data.nifti import read_volume, with_geometry
+from passion_components.data.volumes import read_volume, with_geometry
 from passion_components.datasets import DatasetSpec
 
 _MAX_LISTED = 8
@@ -50,7 +50,7 @@ class LoadLabeld(Transform):
             more = f" and {len(wrong) - _MAX_LISTED} more values" if len(wrong) > _MAX_LISTED else ""
             raise CaseError(
                 f"{case}: {volume.path} holds the labels {listed}{more}; accepted: {', '.join(map(str, codes))}; "
-                f"recode the file, or name the right one"
+                f"recode the file, name the right one, or name its scheme with --label_scheme"
             )
         index_of = np.array([self.label_codes[int(code)] for code in found], dtype=np.uint8)
         classes = torch.from_numpy(index_of[position].reshape(1, *volume.array.shape))
@@ -58,13 +58,13 @@ class LoadLabeld(Transform):
         return out
 
 
-def to_file_codes(class_map: np.ndarray, spec: DatasetSpec) -> np.ndarray:
-    """Class indices as values of the data set's label files, in the smallest of uint8, int16, int32 that holds all.
+def to_file_codes(class_map: np.ndarray, spec: DatasetSpec, scheme: str | None = None) -> np.ndarray:
+    """Class indices as values of label files, in the smallest of uint8, int16, int32 that holds all of the scheme.
 
     Raises:
-        ValueError: an index that is no class.
+        ValueError: an index that is no class, an unknown scheme.
     """
-    codes = [spec.file_code(index) for index in range(len(spec.classes))]
+    codes = [spec.file_code(index, scheme) for index in range(len(spec.classes))]
     if class_map.size and not 0 <= class_map.min() <= class_map.max() < len(codes):
         raise ValueError(f"class indices of {spec.name} are 0 to {len(codes) - 1}, got up to {class_map.max()}")
     dtype = next(dtype for dtype in (np.uint8, np.int16, np.int32) if np.iinfo(dtype).max >= max(codes))

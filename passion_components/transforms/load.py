@@ -11,7 +11,9 @@ import torch
 from monai.transforms import Transform
 
 from passion_components.data.errors import CaseError
-from passion_components.data.nifti import Volume, check_one_grid, grid_of, read_volume, with_geometry
+from passion_components.data.grid import check_one_grid
+from passion_components.data.resample import resample
+from passion_components.data.volumes import Volume, grid_of, read_volume, with_geometry
 from passion_components.transforms.foreground import foreground_rule, has_contrast
 
 logger = logging.getLogger(__name__)
@@ -23,7 +25,7 @@ class LoadModalitiesd(Transform):
     A case is ``{"case": name, modality: path, ...}``; a modality without a path is absent. The paths are replaced by
 
     - ``image``: MetaTensor float32 (M, *S), channels in the order of ``modalities``, zeros where one is absent. Its
-      meta holds the affine (RAS, mm), ``case``, and as ``filename_or_obj`` the file of the first present modality;
+      meta holds the affine (RAS, mm), ``case``, and as ``filename_or_obj`` the file whose grid it is on;
     - ``presence``: bool tensor (M,) on the CPU.
 
     A sequence without contrast, constant or constant on its foreground, counts as absent, with a warning.
@@ -31,12 +33,14 @@ class LoadModalitiesd(Transform):
     Args:
         modalities: names of the M modalities.
         foreground: name of a foreground rule.
-        grid_keys: entries, loaded before, that must lie on the grid of the sequences where they are there.
+        resample_to: modality to whose grid the others are brought, by linear interpolation, and labels by the nearest
+            voxel; None refuses cases whose files lie on different grids.
+        label_keys: entries, loaded before, that must lie on the grid of the sequences where they are there.
 
     Raises:
-        ValueError: modalities that are none or not unique, an unknown foreground rule.
+        ValueError: modalities that are none or not unique, an unknown foreground rule or modality to resample to.
         CaseError: when called: no modality at all or none with contrast; a file that is missing or damaged, or not 3D;
-            files on different grids; NaN or infinite voxels.
+            files on different grids, and the one to resample to not among them; NaN or infinite voxels.
     """
 
     def __init__(
@@ -44,13 +48,17 @@ class LoadModalitiesd(Transform):
         modalities: Sequence[str],
         *,
         foreground: str = "nonzero",
-        grid_keys: Sequence[Hashable] = ("target", "reference"),
+        resample_to: str | None = None,
+        label_keys: Sequence[Hashable] = ("target", "reference"),
     ) -> None:
         if not modalities or len(set(modalities)) < len(modalities):
             raise ValueError(f"modalities must be at least one name, each once, got {list(modalities)}")
+        if resample_to is not None and resample_to not in modalities:
+            raise ValueError(f"resample_to must be one of {', '.join(modalities)}, got {resample_to!r}")
         self.modalities = tuple(modalities)
         self.foreground = foreground_rule(foreground)
-        self.grid_keys = tuple(grid_keys)
+        self.resample_to = resample_to
+        self.label_keys = tuple(label_keys)
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         out = dict(data)
@@ -59,9 +67,7 @@ class LoadModalitiesd(Transform):
         if not files:
             raise CaseError(f"{case}: has no sequence; expected at least one of {', '.join(self.modalities)}")
         volumes = {name: read_volume(file, case=case) for name, file in files.items()}
-        others = [grid_of(out[key]) for key in self.grid_keys if key in out]
-        check_one_grid([volume.grid for volume in volumes.values()] + others, case=case)
-
+        reference = self._on_one_grid(volumes, out, case)
         channels = {name: _finite(volume, case) for name, volume in volumes.items()}
         present = [name for name, channel in channels.items() if has_contrast(channel, self.foreground)]
         if not present:
@@ -70,13 +76,35 @@ class LoadModalitiesd(Transform):
         for name in [name for name in channels if name not in present]:
             logger.warning("%s: %s is constant; %s counts as absent", case, volumes[name].path.name, name)
 
-        first = volumes[present[0]]
-        image = torch.zeros(len(self.modalities), *first.grid.shape)
+        image = torch.zeros(len(self.modalities), *reference.grid.shape)
         for name in present:
             image[self.modalities.index(name)] = channels[name]
-        out["image"] = with_geometry(image, first, case=case)
+        out["image"] = with_geometry(image, reference, case=case)
         out["presence"] = torch.tensor([name in present for name in self.modalities])
         return out
+
+    def _on_one_grid(self, volumes: dict[str, Volume], out: dict[Hashable, Any], case: str) -> Volume:
+        """Bring the sequences and the labels to one grid, in place; the volume whose grid that is."""
+        labels = [key for key in self.label_keys if key in out]
+        grids = [volume.grid for volume in volumes.values()] + [grid_of(out[key]) for key in labels]
+        if self.resample_to is None or all(grid.matches(grids[0]) for grid in grids):
+            check_one_grid(grids, case=case)
+            return next(iter(volumes.values()))
+        if self.resample_to not in volumes:
+            raise CaseError(
+                f"{case}: its files lie on different grids and {self.resample_to}, to whose they should be resampled, "
+                f"is absent; accepted: {', '.join(volumes)}"
+            )
+        reference = volumes[self.resample_to]
+        for name, volume in volumes.items():
+            if not volume.grid.matches(reference.grid):
+                array = resample(volume.array, volume.grid, reference.grid, mode="bilinear")
+                volumes[name] = Volume(array, reference.grid, volume.path)
+        for key in labels:
+            if not grid_of(out[key]).matches(reference.grid):
+                array = resample(np.asarray(out[key][0]), grid_of(out[key]), reference.grid, mode="nearest")
+                out[key] = with_geometry(torch.from_numpy(array.astype(np.uint8))[None], reference, case=case)
+        return reference
 
 
 def _finite(volume: Volume, case: str) -> torch.Tensor:

@@ -18,6 +18,9 @@ from monai.utils import convert_to_tensor
 from monai.utils.enums import TraceKeys
 from torch import Tensor
 
+from passion_components.data.image_files import is_nifti, split_index
+from passion_components.data.nifti import nifti_image
+from passion_components.data.volumes import read_volume
 from passion_components.datasets import DatasetSpec
 from passion_components.files import write_atomically
 from passion_components.transforms.labels import to_file_codes
@@ -124,18 +127,22 @@ def _detached(operations: list[dict]) -> list[dict]:
 
 
 def write_label_map(
-    path: Path | str, class_map: Tensor | np.ndarray, reference_file: Path | str, spec: DatasetSpec
+    path: Path | str,
+    class_map: Tensor | np.ndarray,
+    reference_file: Path | str,
+    spec: DatasetSpec,
+    scheme: str | None = None,
 ) -> None:
-    """Write class indices (*S) as the codes of the data set, in the exact geometry of ``reference_file`` (NIfTI).
+    """Write class indices (*S) as the codes of a label scheme, in the exact geometry of ``reference_file``.
 
     Raises:
         ValueError: a class map of another shape than the file's, or with an index that is no class.
     """
-    _write(path, to_file_codes(np.asarray(class_map), spec), reference_file)
+    _write(path, to_file_codes(np.asarray(class_map), spec, scheme), reference_file)
 
 
 def write_probabilities(path: Path | str, probabilities: Tensor | np.ndarray, reference_file: Path | str) -> None:
-    """Write probabilities (K, *S) as a 4D file of float32 (*S, K), in the exact geometry of ``reference_file`` (NIfTI).
+    """Write probabilities (K, *S) as a 4D file of float32 (*S, K), in the exact geometry of ``reference_file``.
 
     Raises:
         ValueError: probabilities of another shape than the file's.
@@ -144,12 +151,18 @@ def write_probabilities(path: Path | str, probabilities: Tensor | np.ndarray, re
 
 
 def _write(path: Path | str, array: np.ndarray, reference_file: Path | str) -> None:
-    reference: Any = nib.load(reference_file)
-    shape = reference.shape[:3]
+    """Write NIfTI: with the header's geometry where the reference is NIfTI too, else with its affine."""
+    file, _ = split_index(reference_file)
+    if file.is_file() and is_nifti(file):
+        reference: Any = nib.load(file)
+        header = reference.header_class()
+        for field in _GEOMETRY_FIELDS:
+            header[field] = reference.header[field]
+        header.set_data_dtype(array.dtype)
+        shape, image = reference.shape[:3], type(reference)(array, None, header)
+    else:
+        grid = read_volume(file, case=file.name).grid
+        shape, image = grid.shape, nifti_image(array, grid.affine, description=b"")
     if array.shape[:3] != shape:
         raise ValueError(f"{path}: expected the shape of {reference_file}, {shape}, got {array.shape[:3]}")
-    header = reference.header_class()
-    for field in _GEOMETRY_FIELDS:
-        header[field] = reference.header[field]
-    header.set_data_dtype(array.dtype)
-    write_atomically(path, partial(nib.save, type(reference)(array, None, header)))
+    write_atomically(path, partial(nib.save, image))

@@ -94,11 +94,12 @@ class TestGeometry:
         np.testing.assert_array_equal(values(label_map), values(expected))
         assert len(np.unique(values(expected))) > 1
 
+    @pytest.mark.parametrize(("spacing", "slices"), [((0.9, 0.9, 1.5), slice(None)), ((0.9, 0.9, 10.0), slice(7, 13))])
     def test_resampled_probabilities_are_brought_back_by_linear_interpolation(
-        self, segment, complete, run, random_weights, tmp_path
+        self, segment, complete, run, random_weights, tmp_path, spacing, slices
     ):
-        """0.9 x 0.9 x 1.5 mm, oblique and turned; the way back is computed here by scipy."""
-        oblique = turned(tilted(nib.load(complete["t1"]), (0.9, 0.9, 1.5)), "SLA")
+        """Oblique and turned; the way back is computed here by scipy."""
+        oblique = turned(tilted(nib.load(complete["t1"]).slicer[:, :, slices], spacing), "SLA")
         label_map, scan = segment("resampled", {"t1": oblique})
         assert_same_geometry(label_map, scan)
         probabilities, affine = self.in_network_space(run, random_weights, tmp_path)
@@ -108,9 +109,9 @@ class TestGeometry:
             for index, channel in enumerate(probabilities)
         ]
         clear = np.diff(np.sort(restored, axis=0)[-2:], axis=0)[0] > 1e-4
-        outermost = np.pad(np.zeros([size - 2 for size in scan.shape], dtype=bool), 1, constant_values=True)
-        clear &= ~outermost  # half a voxel beyond the network's grid, where values are continued
-        assert clear.sum() > 4000
+        inner = np.pad(np.ones([size - 2 for size in scan.shape], dtype=bool), 1)
+        clear &= inner  # not half a voxel beyond the network's grid, where values are continued
+        assert clear.sum() > 0.4 * inner.sum()
         expected = np.array([0, 1, 2, 4])[np.argmax(restored, axis=0)]
         np.testing.assert_array_equal(values(label_map)[clear], expected[clear])
         assert len(np.unique(expected)) > 1

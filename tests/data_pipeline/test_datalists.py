@@ -8,15 +8,13 @@ import torch
 from passion_components.data.datalists import (
     check_files_exist,
     datalist_hash,
-    largest_remainder,
     load_datalist,
     load_parts,
     missing_rates,
-    parse_split,
     presence_table,
-    split_cases,
     write_datalist,
 )
+from passion_components.data.splits import largest_remainder, parse_split, split_cases
 
 MODALITIES = ("flair", "t1ce", "t1", "t2")
 

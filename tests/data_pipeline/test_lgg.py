@@ -7,10 +7,10 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from passion_components.data.datalists import split_by_stratum
 from passion_components.data.errors import CaseError
 from passion_components.data.lgg import prepare_lgg, read_patient
 from passion_components.data.phantoms.lgg import case_name, draw_lgg, write_lgg_phantoms
+from passion_components.data.splits import split_by_stratum
 
 SIZE = (20, 18, 16)
 SPLIT = {"training": 0.5, "validation": 0.25, "test": 0.25}

@@ -6,8 +6,8 @@ import torch
 from torch import nn
 
 from passion_components.data.dataset import CaseDataset
-from passion_components.data.discovery import ScanFolder
 from passion_components.data.errors import CaseError
+from passion_components.data.scans import ScanFolder
 from passion_components.engines.runs import error_line, evaluate, infer, train
 from passion_components.engines.weights import WeightsError, load_weights
 from passion_components.files import sha256_of
@@ -41,20 +41,22 @@ class TestErrorLine:
 
 
 class TestTrain:
-    def test_an_unreadable_case_ends_in_one_line_before_training(self):
+    def test_an_unreadable_case_ends_in_one_line_before_training(self, tmp_path):
         def unreadable(case):
             raise CaseError(f"{case['case']}: is broken")
 
         trainer = SimpleNamespace(run=lambda: pytest.fail("must not be reached"))
         with pytest.raises(SystemExit, match="^error: a: is broken$"):
-            train(trainer=trainer, datasets=[CaseDataset([{"case": "a"}], unreadable, cache=True)])
+            dataset = CaseDataset([{"case": "a"}], unreadable, cache_dir=tmp_path / "cache")
+            train(trainer=trainer, dataset=dataset, validation=CaseDataset([], unreadable))
+        assert not (tmp_path / "cache").exists()
 
     def test_a_bug_keeps_its_traceback(self):
         def run():
             raise ZeroDivisionError
 
         with pytest.raises(ZeroDivisionError):
-            train(trainer=SimpleNamespace(run=run), datasets=[])
+            train(trainer=SimpleNamespace(run=run), dataset=CaseDataset([], dict), validation=CaseDataset([], dict))
 
 
 @pytest.fixture

@@ -79,7 +79,6 @@ class TestSequencesWithoutContrast:
         with caplog.at_level(logging.WARNING):
             item = load({"case": "P1", **files})
         assert item["presence"].tolist() == [False, True, False] and not item["image"][0].any()
-        assert item["image"].meta["filename_or_obj"] == files["t1"]
         assert [record.getMessage() for record in caplog.records] == [
             "P1: flair.nii.gz is constant; flair counts as absent"
         ]
@@ -208,6 +207,52 @@ class TestOneGridPerCase:
         item = LoadLabeld(to="target", label_codes={0: 0, 1: 1})({"case": "P1", "label": label})
         item = load({**item, "t1": save("t1.nii.gz", brain)})
         assert item["target"].shape == item["image"][:1].shape
+
+
+class TestResampling:
+    """A scan of 2 mm and one of 1 mm in the same place; intensities are the x coordinate in mm."""
+
+    FINE, COARSE = np.diag([1.0, 1, 1, 1]), np.diag([2.0, 1, 1, 1])
+
+    @pytest.fixture
+    def files(self, save):
+        fine, coarse = np.zeros((13, 6, 6), np.float32), np.zeros((7, 6, 6), np.float32)
+        fine[:], coarse[:] = np.arange(13.0)[:, None, None], 2 * np.arange(7.0)[:, None, None]
+        return {"flair": save("flair.nii.gz", coarse, self.COARSE), "t2": save("t2.nii.gz", fine, self.FINE)}
+
+    @pytest.mark.parametrize(("to", "size"), [("flair", 7), ("t2", 13)])
+    def test_all_sequences_come_to_the_grid_of_the_one_named(self, files, to, size):
+        item = LoadModalitiesd(MODALITIES, resample_to=to)({"case": "P1", **files})
+        image = item["image"]
+        assert image.shape == (3, size, 6, 6) and item["presence"].tolist() == [True, False, True]
+        assert torch.allclose(image[0, 1:-1], image[2, 1:-1], atol=1e-4)  # linear, so exact away from the border
+        assert image.meta["filename_or_obj"] == files[to] and float(image.affine[0, 0]) == 12 / (size - 1)
+
+    def test_nothing_changes_where_they_share_a_grid_already(self, save, brain):
+        files = {"t1": save("t1.nii.gz", brain), "t2": save("t2.nii.gz", brain + 1)}
+        item = LoadModalitiesd(MODALITIES, resample_to="flair")({"case": "P1", **files})
+        assert torch.equal(item["image"].as_tensor()[1], torch.from_numpy(brain))
+
+    def test_labels_follow_to_the_nearest_voxel(self, files, save):
+        classes = np.zeros((7, 6, 6), np.uint8)
+        classes[2:4], classes[4:] = 4, 1
+        item = LoadLabeld(to="target", label_codes={0: 0, 1: 1, 4: 3})(
+            {"case": "P1", "label": save("seg.nii.gz", classes, self.COARSE), **files}
+        )
+        target = LoadModalitiesd(MODALITIES, resample_to="t2")(item)["target"]
+        assert target.dtype == torch.uint8 and target.shape == (1, 13, 6, 6)
+        assert target[0, ::2, 0, 0].tolist() == [0, 0, 3, 3, 1, 1, 1] and set(target.unique().tolist()) == {0, 1, 3}
+
+    def test_a_reference_that_the_case_lacks_is_refused_with_those_it_has(self, files):
+        with pytest.raises(CaseError, match="different grids and t1, .* is absent; accepted: flair, t2"):
+            LoadModalitiesd(MODALITIES, resample_to="t1")({"case": "P1", **files})
+
+    def test_without_it_the_refusal_names_the_remedy(self, load, files):
+        assert "add --resample-to and the name of the sequence whose grid counts" in refusal(load, **files)
+
+    def test_it_must_be_a_modality(self):
+        with pytest.raises(ValueError, match="resample_to must be one of flair, t1, t2, got 'pd'"):
+            LoadModalitiesd(MODALITIES, resample_to="pd")
 
 
 @pytest.mark.parametrize("modalities", [[], ["t1", "t1"]])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import nibabel as nib
 import numpy as np
@@ -10,7 +10,7 @@ import numpy as np
 from passion_components.data.checks.facts import DIM, VolumeFacts
 from passion_components.data.checks.findings import CheckedCase, Finding, Kind
 from passion_components.data.errors import CaseError, by
-from passion_components.data.nifti import GRID_TOLERANCE, Grid, check_one_grid
+from passion_components.data.grid import GRID_TOLERANCE, Grid, check_one_grid
 from passion_components.datasets import DatasetSpec
 
 MIN_ZERO_SHARE = 0.2
@@ -23,11 +23,6 @@ Of ten brain-extracted scans none had more than 0.021, of three scans with skull
 """
 
 _MAX_LISTED = 8
-
-
-def accepted_codes(spec: DatasetSpec) -> Mapping[int, int]:
-    """Values that label files of the data set may hold -> class indices."""
-    return spec.label_codes
 
 
 def case_findings(case: CheckedCase, spec: DatasetSpec) -> list[Finding]:
@@ -107,14 +102,15 @@ def _label(case: CheckedCase, spec: DatasetSpec) -> Iterator[tuple[Kind, str]]:
     volume = case.volumes.get("label")
     if volume is None or volume.label_values is None:
         return
-    codes = accepted_codes(spec)
+    codes = spec.label_codes
     wrong = [value for value in volume.label_values if value not in codes]
     if wrong:
         listed = ", ".join(f"{value:g}" for value in wrong[:_MAX_LISTED]) + (" ..." if len(wrong) > _MAX_LISTED else "")
         yield (
             Kind.LABEL_VALUES,
             f"{case}: {case.files['label'].path} holds the labels {listed}; "
-            f"accepted: {', '.join(map(str, sorted(codes)))}: recode the file, or name the right one",
+            f"accepted: {', '.join(map(str, sorted(codes)))}: recode the file, name the right one, "
+            f"or name its label_scheme in the datalist",
         )
     elif not any(codes[int(value)] for value in volume.label_values):
         yield Kind.EMPTY_LABEL, f"{case}: {case.files['label'].path} holds nothing but background"

@@ -15,7 +15,9 @@ import numpy as np
 import torch
 
 from passion_components.data.errors import CaseError
-from passion_components.data.nifti import Grid, Volume, read_volume
+from passion_components.data.grid import Grid
+from passion_components.data.image_files import split_index
+from passion_components.data.volumes import Volume, read_volume
 from passion_components.files import sha256_of
 
 DIM = 0.05
@@ -116,17 +118,18 @@ def read_facts(path: Path, *, case: str, is_label: bool, has_contrast: Callable[
     """Read a file to its end; what is wrong with it is told in the facts, never raised.
 
     Args:
-        path: a volume as of :func:`~passion_components.data.nifti.read_volume`.
+        path: an image as of :func:`~passion_components.data.volumes.read_volume`.
         case: how the case is called in messages.
         is_label: whether it is a label map.
         has_contrast: whether a sequence, float32 (*S), counts as present.
     """
     digest = None
+    file, _ = split_index(path)
     try:
-        if path.exists():
-            digest = content_hash(path)
+        if file.exists():
+            digest = content_hash(file)
         volume = read_volume(path, case=case)
-        _check_checksum(path, case=case)
+        _check_checksum(file, case=case)
     except CaseError as error:
         return FileFacts(str(path), digest, problem=str(error))
     except OSError as error:

@@ -9,8 +9,9 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 
-from passion_components.data.datalists import split_cases, write_datalist
+from passion_components.data.datalists import write_datalist
 from passion_components.data.nifti import nifti_image
+from passion_components.data.splits import split_cases
 from passion_components.files import write_atomically
 
 

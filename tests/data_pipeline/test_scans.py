@@ -1,18 +1,10 @@
-import re
+from pathlib import Path
 
 import pytest
 
-from passion_components.data.datalists import load_parts
-from passion_components.data.discovery import (
-    BRATS2020_LAYOUT,
-    MYOPS2020_LAYOUT,
-    find_cases,
-    find_scan_cases,
-    prepare_cases,
-)
+from passion_components.data.datalists import write_datalist
+from passion_components.data.scans import find_scan_cases
 from passion_components.datasets import BRATS2020, MYOPS2020
-
-SPLIT = {"training": 0.5, "test": 0.5}
 
 
 @pytest.fixture
@@ -28,63 +20,6 @@ def make(tmp_path):
 
 def brats_case(case, keys=("flair", "t1", "t1ce", "t2", "seg"), suffix=".nii.gz"):
     return [f"{case}/{case.split('/')[-1]}_{key}{suffix}" for key in keys]
-
-
-class TestBratsLayout:
-    def test_every_sequence_has_its_own_file(self, make):
-        root = make(*brats_case("A1"))
-        expected = {key: str(root / f"A1/A1_{key}.nii.gz") for key in ("flair", "t1", "t1ce", "t2")}
-        assert find_cases(root, BRATS2020_LAYOUT) == (
-            [{"case": "A1", **expected, "label": str(root / "A1/A1_seg.nii.gz")}],
-            [],
-        )
-
-    def test_cases_at_any_depth_compressed_or_not_sorted_by_name(self, make):
-        root = make(*brats_case("HGG/deep/B_2"), *brats_case("LGG/A_1", suffix=".nii"))
-        cases, problems = find_cases(root, BRATS2020_LAYOUT)
-        assert [case["case"] for case in cases] == ["A_1", "B_2"] and problems == []
-
-    def test_a_case_that_lacks_sequences_is_kept(self, make):
-        cases, problems = find_cases(make(*brats_case("A", ("t1ce", "seg"))), BRATS2020_LAYOUT)
-        assert [sorted(case) for case in cases] == [["case", "label", "t1ce"]] and problems == []
-
-    @pytest.mark.parametrize(
-        ("files", "message"),
-        [
-            (brats_case("B", ("t1", "t2")), r"B: no label map \(_seg\); left out"),
-            (brats_case("B", ("seg",)), "B: a label map without any sequence; left out"),
-            ([*brats_case("B"), "B/B_t1.nii"], r"B: t1 is there 2 times \(.*B_t1.nii and .*B_t1.nii.gz\).*; left out"),
-            ([*brats_case("B"), *brats_case("copy/B")], "B: flair is there 2 times .*; left out"),
-            (["B/W39_Segm.nii"], "W39_Segm.nii: not a name of BraTS2020; expected <case>_{flair,t1,t1ce,t2,seg}"),
-        ],
-    )
-    def test_what_is_not_understood_is_told_and_the_rest_is_done(self, make, files, message):
-        cases, problems = find_cases(make(*brats_case("A"), *files), BRATS2020_LAYOUT)
-        assert [case["case"] for case in cases] == ["A"] and len(problems) == 1
-        assert re.search(message, problems[0])
-
-    def test_other_files_are_no_problem(self, make):
-        assert (
-            find_cases(make(*brats_case("A"), "name_mapping.csv", "A/.partial-1-A_t1.nii.gz"), BRATS2020_LAYOUT)[1]
-            == []
-        )
-
-    def test_nothing_found_tells_where_and_what(self, make, tmp_path):
-        with pytest.raises(FileNotFoundError, match="none: no such folder"):
-            find_cases(tmp_path / "none", BRATS2020_LAYOUT)
-        with pytest.raises(
-            FileNotFoundError, match="no complete case like .* first of 1 problems: .*x.nii: not a name"
-        ):
-            find_cases(make("x.nii"), BRATS2020_LAYOUT)
-
-    def test_preparing_writes_a_datalist_once(self, make):
-        root = make(*(name for number in range(4) for name in brats_case(f"src/P{number}")))
-        path, parts, problems = prepare_cases(root / "src", root / "out", BRATS2020_LAYOUT, split=SPLIT, seed=0)
-        assert path == root / "out" / "datalist.json" and problems == []
-        assert [len(part) for part in parts.values()] == [2, 0, 2]
-        assert load_parts(path, BRATS2020.modalities) == parts
-        with pytest.raises(ValueError, match="exists already; remove it first"):
-            prepare_cases(root / "src", root / "out", BRATS2020_LAYOUT, split=SPLIT, seed=0)
 
 
 class TestScanNames:
@@ -144,8 +79,10 @@ class TestScanFolder:
     def test_a_subfolder_without_images_is_skipped_and_no_failure(self, make):
         scans = find_scan_cases(make("P/P_t1.nii", "docs/read.txt", "results/P/P_t1.nii", ".git/x_t1.nii"), BRATS2020)
         assert [case["case"] for case in scans.cases] == ["P"] and scans.failures == []
-        expected = "skipped, no image file (.nii.gz, .nii) directly in it"
-        assert scans.notes == [f"docs: {expected}", f"results: {expected}"]
+        assert [note.split(" (")[0] for note in scans.notes] == [
+            "docs: skipped, no image directly in it",
+            "results: skipped, no image directly in it",
+        ]
 
     def test_images_without_a_known_sequence_are_a_failure_and_the_rest_is_done(self, make):
         scans = find_scan_cases(make("A/A_dwi.nii", "A/A_seg.nii", "B/B_t1.nii"), BRATS2020)
@@ -175,23 +112,42 @@ class TestScanFolder:
             find_scan_cases(tmp_path, BRATS2020)
 
 
-class TestMyopsLayout:
-    def test_images_and_labels_lie_in_folders_of_their_own(self, make):
-        names = [f"train25/myops_training_101_{word}.nii.gz" for word in ("C0", "DE", "T2")]
-        root = make(*names, "train25_myops_gd/myops_training_101_gd.nii.gz")
-        (case,), problems = find_cases(root, MYOPS2020_LAYOUT)
-        assert problems == [] and case == {
-            "case": "myops_training_101",
-            "bssfp": str(root / names[0]),
-            "lge": str(root / names[1]),
-            "t2": str(root / names[2]),
-            "label": str(root / "train25_myops_gd/myops_training_101_gd.nii.gz"),
+class TestDatalistOfScans:
+    def test_cases_of_all_parts_without_their_labels(self, make):
+        root = make("P1/a.nii", "P2/b.nii")
+        parts = {
+            "training": [{"case": "P1", "t1": str(root / "P1/a.nii"), "label": str(root / "P1/l.nii")}],
+            "test": [{"case": "P2", "t2": str(root / "P2/b.nii#1")}],
         }
+        datalist = write_datalist(root / "datalist.json", parts, label_scheme="msd")
+        scans = find_scan_cases(datalist, BRATS2020)
+        assert scans.cases == [
+            {"case": "P1", "t1": str(root / "P1/a.nii")},
+            {"case": "P2", "t2": str(root / "P2/b.nii#1")},
+        ]
+        assert scans.label_scheme == "msd"
 
-    def test_test_cases_have_no_labels(self, make):
-        root = make("train25/a_C0.nii.gz", "gd/a_gd.nii.gz", "test20/b_C0.nii.gz")
-        cases, problems = find_cases(root, MYOPS2020_LAYOUT)
-        assert [case["case"] for case in cases] == ["a"] and problems == ["b: no label map (_gd); left out"]
+    def test_an_empty_one_is_refused(self, make):
+        datalist = write_datalist(make("x") / "datalist.json", {"test": []})
+        with pytest.raises(FileNotFoundError, match="datalist.json: has no cases in any part"):
+            find_scan_cases(datalist, BRATS2020)
+
+
+class TestSeriesOfSlices:
+    def test_a_folder_of_dicom_files_is_a_sequence(self, make):
+        root = make("P1/P1_t1/1.dcm", "P1/FLAIR/1.dcm", "P1/FLAIR/2.dcm", "P1/T2.nrrd", "P2/t2.mha")
+        for file in (root / "P1").rglob("*.dcm"):
+            file.write_bytes(b"")
+        scans = find_scan_cases(root, BRATS2020)
+        assert [{key: Path(value).name for key, value in case.items()} for case in scans.cases] == [
+            {"case": "P1", "flair": "FLAIR", "t1": "P1_t1", "t2": "T2.nrrd"},
+            {"case": "P2", "t2": "t2.mha"},
+        ]
+
+    def test_files_without_an_ending_are_known_by_what_they_hold(self, make):
+        root = make("P1/t1/IM0001", "P1/t2/IM0001")
+        (root / "P1/t1/IM0001").write_bytes(bytes(128) + b"DICM")
+        assert find_scan_cases(root, BRATS2020).cases == [{"case": "P1", "t1": str(root / "P1/t1")}]
 
 
 class TestCasesSideBySide:

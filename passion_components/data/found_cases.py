@@ -1,0 +1,55 @@
+"""What a search for cases has found."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+
+@dataclass
+class FoundCases:
+    """Cases, and what else a source says.
+
+    Attributes:
+        cases: sorted by name, with absolute paths under the modalities' names and ``label``.
+        notes: one line for everything that was not understood, left out or guessed.
+        parts: case -> part of the datalist, where the source says so.
+        classes: name of a class in lower case -> its code in the label files, where the source says so.
+    """
+
+    cases: list[dict[str, str]] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    parts: dict[str, str] = field(default_factory=dict)
+    classes: dict[str, int] = field(default_factory=dict)
+
+    def add(self, case: str, files: Mapping[str, Sequence[Path | str]], *, needs_label: bool) -> None:
+        """Add a case with its files by modality and ``label``, or a note why it is left out."""
+        problem = _problem_of(files, needs_label=needs_label)
+        if problem is None:
+            self.cases.append({"case": case, **{key: str(files[key][0]) for key in sorted(files)}})
+        else:
+            self.notes.append(f"{case}: {problem}; left out")
+
+    def need_cases(self, source: Path | str, examples: Iterable[str]) -> FoundCases:
+        """Itself, with sorted cases.
+
+        Raises:
+            FileNotFoundError: there are none; ``examples`` are complete cases of the accepted kinds.
+        """
+        if not self.cases:
+            reason = f"; first of {len(self.notes)} problems: {self.notes[0]}" if self.notes else ""
+            raise FileNotFoundError(f"{source}: no complete case like {' or '.join(examples)} found{reason}")
+        self.cases.sort(key=lambda case: case["case"])
+        return self
+
+
+def _problem_of(files: Mapping[str, Sequence[Path | str]], *, needs_label: bool) -> str | None:
+    for key, candidates in files.items():
+        if len(candidates) > 1:
+            return f"{key} is there {len(candidates)} times ({' and '.join(map(str, candidates))}), expected one file"
+    if needs_label and "label" not in files:
+        return "no label map"
+    if files.keys() == {"label"}:
+        return "a label map without any sequence"
+    return None

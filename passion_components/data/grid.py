@@ -1,0 +1,63 @@
+"""Where the voxels of a volume lie in space."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from passion_components.data.errors import CaseError, by
+
+GRID_TOLERANCE = 1e-3
+"""By how much entries of two affines may differ (mm) where the volumes count as lying on one grid."""
+
+
+SPACING_LIMITS = (0.01, 50.0)
+"""Millimetres between voxels that are believed."""
+
+
+@dataclass(frozen=True)
+class Grid:
+    """The voxels of a volume in space.
+
+    Attributes:
+        file: name of the volume in messages.
+        shape: number of voxels along x, y, z.
+        affine: (4, 4), from voxel indices to millimetres in nibabel's RAS.
+    """
+
+    file: str
+    shape: tuple[int, ...]
+    affine: np.ndarray
+
+    def matches(self, other: Grid) -> bool:
+        """Whether both have the same shape and, up to :data:`GRID_TOLERANCE`, the same affine."""
+        return self.shape == other.shape and np.allclose(self.affine, other.affine, rtol=0, atol=GRID_TOLERANCE)
+
+    def size_and_spacing(self) -> str:
+        spacing = np.linalg.norm(self.affine[:3, :3], axis=0)
+        return f"{by(self.shape)} at {by(f'{length:.2f}' for length in spacing)} mm"
+
+    def size_and_affine(self) -> str:
+        rows = "; ".join(" ".join(f"{entry:g}" for entry in np.round(row, 4)) for row in self.affine[:3])
+        return f"{by(self.shape)} with affine ({rows})"
+
+
+def check_one_grid(grids: Sequence[Grid], *, case: str) -> None:
+    """Refuse volumes of one case that lie on different grids.
+
+    Raises:
+        CaseError: naming every file and its grid.
+    """
+    if all(grids[0].matches(grid) for grid in grids[1:]):
+        return
+    texts = [grid.size_and_spacing() for grid in grids]
+    if len(set(texts)) == 1:
+        texts = [grid.size_and_affine() for grid in grids]
+    listing = ", ".join(f"{grid.file} {text}" for grid, text in zip(grids, texts, strict=True))
+    raise CaseError(
+        f"{case}: its files lie on different grids: {listing}; "
+        f"accepted: one grid per case: register them; or, where they are registered, add --resample-to and the name of "
+        f"the sequence whose grid counts"
+    )

@@ -1,0 +1,98 @@
+"""One chain from a case's files to a network's input, whatever the program."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+import torch
+from monai.bundle import ConfigParser
+
+from passion_components.data.datalists import load_datalist
+
+BUNDLES = Path(__file__).resolve().parents[2] / "bundles"
+DATASETS = {"brats2020": "phantoms", "myops2020": "heart_phantoms", "tcga_lgg": "slice_phantoms"}
+
+
+def chain(dataset, program, **settings):
+    """The preprocessing of a bundle's program, as its config makes it."""
+    files = {"training": ["train"], "evaluating": ["train", "evaluate"], "inference": ["inference"]}[program]
+    parser = ConfigParser()
+    parser.read_config([BUNDLES / f"{dataset}_rfnet" / "configs" / f"{name}.json" for name in files])
+    parser.update({"roi_size": [16, 16, 16] if dataset == "brats2020" else [16, 16], **settings})
+    return parser.get_parsed_content("preprocessing")
+
+
+@pytest.fixture(params=DATASETS)
+def dataset(request):
+    return request.param
+
+
+@pytest.fixture
+def case(dataset, request):
+    """A test case: name and files of its sequences."""
+    folder = request.getfixturevalue(DATASETS[dataset])
+    spec = ConfigParser.load_config_file(BUNDLES / f"{dataset}_rfnet" / "configs" / "train.json")
+    modalities = ConfigParser(spec).get_parsed_content("modalities")
+    entry = load_datalist(folder / "datalist.json", "test", modalities)[0]
+    return {key: value for key, value in entry.items() if key != "label"}
+
+
+def with_images(case, folder, change):
+    """The case with changed values in its files."""
+    folder.mkdir()
+    changed = {"case": case["case"]}
+    for name, path in case.items():
+        if name != "case":
+            image = nib.load(path)
+            changed[name] = str(folder / f"{name}.nii.gz")
+            nib.save(nib.Nifti1Image(change(np.asarray(image.dataobj)), image.affine), changed[name])
+    return changed
+
+
+def test_training_evaluation_and_inference_see_the_same(dataset, case):
+    images = [chain(dataset, program)(dict(case))["image"] for program in ("training", "evaluating", "inference")]
+    assert torch.equal(images[0].as_tensor(), images[1].as_tensor())
+    assert torch.equal(images[0].as_tensor(), images[2].as_tensor())
+
+
+def test_all_programs_use_that_chain(dataset):
+    configs = BUNDLES / f"{dataset}_rfnet" / "configs"
+    train = json.loads((configs / "train.json").read_text())
+    inference = json.loads((configs / "inference.json").read_text())
+    assert train["preprocessing"] == inference["preprocessing"]
+    assert "@preprocessing" in train["train"]["dataset"]["preprocessing"]["transforms"]
+    assert "@preprocessing" in train["validate"]["dataset"]["preprocessing"]["transforms"]
+    assert inference["dataset"]["preprocessing"] == "@preprocessing"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda array: array.astype(np.float32),
+        lambda array: 3 * array.astype(np.int32),
+        lambda array: 0.25 * array.astype(np.float64),
+    ],
+    ids=["float", "three times", "a quarter"],
+)
+def test_type_and_scale_of_the_values_do_not_matter(dataset, case, tmp_path, change):
+    steps = chain(dataset, "inference")
+    expected = steps(dict(case))["image"].as_tensor()
+    found = steps(with_images(case, tmp_path / "changed", change))["image"].as_tensor()
+    assert torch.allclose(found, expected, atol=1e-4)
+
+
+@pytest.mark.parametrize("dataset", ["brats2020", "myops2020"], indirect=True)
+def test_an_offset_of_the_foreground_does_not_matter_where_it_is_what_is_not_zero(dataset, case, tmp_path):
+    steps = chain(dataset, "inference", spacing=[-1.0] * (3 if dataset == "brats2020" else 2))
+    expected = steps(dict(case))["image"].as_tensor()
+
+    def offset(array):
+        return np.where(array == 0, 0, 2 * array.astype(np.int32) + 777)
+
+    found = steps(with_images(case, tmp_path / "changed", offset))["image"].as_tensor()
+    foreground = found != found.amin(tuple(range(1, found.ndim)), keepdim=True)
+    assert foreground.any() and torch.allclose(found[foreground], expected[foreground], atol=1e-4)
