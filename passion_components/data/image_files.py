@@ -12,6 +12,10 @@ NIFTI_SUFFIXES = (".nii.gz", ".nii")
 IMAGE_SUFFIXES = (*NIFTI_SUFFIXES, ".nrrd", ".nhdr", ".mha", ".mhd")
 ACCEPTED_IMAGES = f"{', '.join(IMAGE_SUFFIXES)} or a folder with one DICOM series"
 
+LFS_POINTER = "it is a Git LFS pointer, not the image: run git lfs pull"
+"""What is wrong with a file of which :func:`is_lfs_pointer` is true."""
+
+_LFS_START = b"version https://git-lfs.github.com/spec"
 _DICOM_MAGIC = slice(128, 132)
 _LOOKED_AT = 5
 
@@ -67,6 +71,12 @@ def split_index(path: Path | str) -> tuple[Path, int | None]:
     if match is None or Path(path).exists():
         return Path(path), None
     return Path(match[1]), int(match[2])
+
+
+def is_lfs_pointer(file: Path) -> bool:
+    """Whether a file only says where Git LFS keeps the image."""
+    with open(file, "rb") as opened:
+        return opened.read(len(_LFS_START)) == _LFS_START
 
 
 def _holds_dicom(file: Path) -> bool:

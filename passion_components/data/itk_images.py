@@ -9,6 +9,7 @@ import itk
 import numpy as np
 
 from passion_components.data.errors import CaseError
+from passion_components.data.image_files import LFS_POINTER, is_lfs_pointer
 
 _LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 _UNEVEN = "ITK_non_uniform_sampling_deviation"
@@ -24,8 +25,9 @@ def read_itk_file(path: Path, *, case: str) -> tuple[np.ndarray, np.ndarray]:
     try:
         image: Any = itk.imread(str(path))
     except Exception as error:  # RuntimeError with a page of context, TypeError for a pixel type that is not wrapped
+        reason = LFS_POINTER if is_lfs_pointer(path) else _first_reason(error)
         raise CaseError(
-            f"{case}: {path} cannot be read ({_first_reason(error)}); expected a complete NRRD or MetaImage file "
+            f"{case}: {path} cannot be read ({reason}); expected a complete NRRD or MetaImage file "
             f"with one number per voxel, its data file beside it if it has one: copy or convert it again"
         ) from error
     return _values_and_affine(image)

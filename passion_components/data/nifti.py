@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import nibabel as nib
 import numpy as np
 
 from passion_components.data.errors import CaseError, by
+from passion_components.data.image_files import LFS_POINTER, is_lfs_pointer
 
 _LFS_POINTER = b"version https://git-lfs.github.com/spec"
 
@@ -26,6 +28,8 @@ def read_nifti(path: Path, index: int | None, *, case: str) -> tuple[np.ndarray,
         stack = index is not None and image.ndim == 4
         if stack and index >= image.shape[3]:
             raise CaseError(f"{case}: {path} has {image.shape[3]} volumes; there is no #{index}, they count from 0")
+        if path.name.lower().endswith(".gz") and isinstance(image, nib.Nifti1Image):
+            image = type(image).from_bytes(gzip.decompress(path.read_bytes()))  # nibabel stops before the checksum
         array = np.asanyarray(image.dataobj[..., index] if stack else image.dataobj)
     except CaseError:
         raise
@@ -56,12 +60,12 @@ def nifti_image(array: np.ndarray, affine: np.ndarray, *, description: bytes) ->
 def _damage(path: Path, error: Exception) -> str:
     """What is wrong with a file that could not be read, on one line."""
     with open(path, "rb") as file:
-        start = file.read(len(_LFS_POINTER))
-    compressed, named_gz = start.startswith(b"\x1f\x8b"), path.name.lower().endswith(".gz")
+        start = file.read(2)
+    if is_lfs_pointer(path):
+        return LFS_POINTER
+    compressed, named_gz = start == b"\x1f\x8b", path.name.lower().endswith(".gz")
     if not start:
         return "it is empty"
-    if start == _LFS_POINTER:
-        return "it is a Git LFS pointer, not the image: run git lfs pull"
     if named_gz and not compressed:
         return "it is not compressed although its name ends in .gz"
     if compressed and not named_gz:

@@ -1,3 +1,5 @@
+import gzip
+
 import itk
 import nibabel as nib
 import numpy as np
@@ -117,3 +119,13 @@ def refusal_of(path):
     with pytest.raises(CaseError) as caught:
         read_volume(path, case="P1")
     return str(caught.value)
+
+
+def test_a_compressed_file_is_read_up_to_its_checksum(tmp_path):
+    """One bit changed in what gzip of level 0 keeps as it is: only the checksum can tell."""
+    path = tmp_path / "a.nii.gz"
+    nib.save(nib.Nifti1Image(np.arange(1000, dtype=np.float32).reshape(10, 10, 10), np.eye(4)), path)
+    content = bytearray(gzip.compress(gzip.decompress(path.read_bytes()), compresslevel=0))
+    content[-100] ^= 4
+    path.write_bytes(content)
+    assert "cannot be read (CRC check failed" in refusal(path)

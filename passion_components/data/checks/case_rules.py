@@ -19,7 +19,8 @@ MIN_ZERO_SHARE = 0.2
 MAX_DIM_SHARE = 0.1
 """Above this share of voxels with almost no signal (air, bone), an image shows more than the brain.
 
-Of ten brain-extracted scans none had more than 0.021, of three scans with skull none less than 0.16.
+Of 16 brain-extracted scans of three patients none has more than 0.022, of three scans with skull of a fourth none
+less than 0.159.
 """
 
 _MAX_LISTED = 8
@@ -109,8 +110,8 @@ def _label(case: CheckedCase, spec: DatasetSpec) -> Iterator[tuple[Kind, str]]:
         yield (
             Kind.LABEL_VALUES,
             f"{case}: {case.files['label'].path} holds the labels {listed}; "
-            f"accepted: {', '.join(map(str, sorted(codes)))}: recode the file, "
-            f"name the right one, or set label_scheme in the datalist",
+            f"accepted: {', '.join(map(str, sorted(codes)))}: recode the file, name the right one, "
+            f"or name its label_scheme in the datalist",
         )
     elif not any(codes[int(value)] for value in volume.label_values):
         yield Kind.EMPTY_LABEL, f"{case}: {case.files['label'].path} holds nothing but background"

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import gzip
 import hashlib
-import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +22,6 @@ DIM = 0.05
 """A value of this share of the bright ones (percentile 99.5), or less, shows almost no signal."""
 
 _MAX_VALUES = 256
-_CHUNK = 1 << 20
 _FORM_TOLERANCE = 0.01
 """Millimetres; a qform stores rotations as float32 quaternions and is never exact."""
 
@@ -109,16 +106,10 @@ class FileFacts:
         return {**facts, "label_values": list(volume.label_values)}
 
 
-def content_hash(path: Path) -> str | None:
-    """SHA-256 of a file, or of all the files in a folder one after the other, sorted by their paths; None for no file.
-
-    That of one volume in a 4D file is the file's with the volume's number.
-    """
-    file, index = split_index(path)
-    if not file.exists():
-        return None
-    if not file.is_dir():
-        return sha256_of(file) + ("" if index is None else f"#{index}")
+def content_hash(path: Path) -> str:
+    """SHA-256 of a file, or of all the files in a folder one after the other, sorted by their paths."""
+    if not path.is_dir():
+        return sha256_of(path)
     digest = hashlib.sha256()
     for file in sorted(file for file in path.rglob("*") if file.is_file()):
         digest.update(file.read_bytes())
@@ -129,37 +120,23 @@ def read_facts(path: Path, *, case: str, is_label: bool, has_contrast: Callable[
     """Read a file to its end; what is wrong with it is told in the facts, never raised.
 
     Args:
-        path: a volume as of :func:`~passion_components.data.volumes.read_volume`.
+        path: an image as of :func:`~passion_components.data.volumes.read_volume`.
         case: how the case is called in messages.
         is_label: whether it is a label map.
         has_contrast: whether a sequence, float32 (*S), counts as present.
     """
     digest = None
+    file, _ = split_index(path)
     try:
-        digest = content_hash(path)
+        if file.exists():
+            digest = content_hash(file)
         volume = read_volume(path, case=case)
-        _check_checksum(path, case=case)
     except CaseError as error:
         return FileFacts(str(path), digest, problem=str(error))
     except OSError as error:
         reason = error.strerror or type(error).__name__
         return FileFacts(str(path), digest, problem=f"{case}: {path} cannot be read ({reason}): mend the file's rights")
     return FileFacts(str(path), digest, volume=_volume_facts(volume, is_label, has_contrast))
-
-
-def _check_checksum(path: Path, *, case: str) -> None:
-    """Refuse compressed content that is not what its checksum says; to read a volume stops before the checksum."""
-    file, _ = split_index(path)
-    if not file.name.lower().endswith(".gz"):
-        return
-    try:
-        with gzip.open(file) as stream:
-            while stream.read(_CHUNK):
-                pass
-    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
-        raise CaseError(
-            f"{case}: {path} is damaged ({error}); expected what its checksum says: copy or convert it again"
-        ) from error
 
 
 def _volume_facts(volume: Volume, is_label: bool, has_contrast: Callable[[torch.Tensor], bool]) -> VolumeFacts:

@@ -29,6 +29,7 @@ class Report:
     Attributes:
         datalist: its path.
         dataset: name of the data set that it was checked against.
+        label_scheme: name of the scheme of its label files.
         cases: of all parts.
         findings: errors before warnings, by kind.
         missing_rates: share of the training cases without a modality, by name; empty without training cases.
@@ -36,6 +37,7 @@ class Report:
 
     datalist: Path
     dataset: str
+    label_scheme: str
     cases: tuple[CheckedCase, ...]
     findings: tuple[Finding, ...]
     missing_rates: Mapping[str, float]
@@ -54,6 +56,7 @@ class Report:
         return {
             "datalist": str(self.datalist),
             "dataset": self.dataset,
+            "label_scheme": self.label_scheme,
             "errors": self.count("error"),
             "warnings": self.count("warning"),
             "missing_rates": dict(self.missing_rates),
@@ -96,14 +99,15 @@ def check_datalist(
         progress: called with the number of files read and of all.
 
     Raises:
-        FileNotFoundError, ValueError: as :func:`~passion_components.data.datalists.load_parts`; no jobs; an
-            unknown label scheme.
+        FileNotFoundError, ValueError: as :func:`~passion_components.data.datalists.load_parts`; a label scheme that the
+            data set has not; no jobs.
         UserError: a reading process was ended from outside.
     """
     if jobs < 1:
         raise ValueError(f"jobs must be at least 1, got {jobs}")
+    scheme = label_scheme(path) or spec.name
+    spec = replace(spec, label_codes=spec.codes(scheme))
     parts = load_parts(path, spec.modalities)
-    spec = replace(spec, label_codes=spec.codes(label_scheme(path)))
     listed = [(part, case) for part, cases in parts.items() for case in cases]
     keys = [(part, case, key) for part, case in listed for key in case if key != "case"]
     tasks = [(Path(case[key]), f"{part} {case['case']}", key == "label") for part, case, key in keys]
@@ -118,7 +122,7 @@ def check_datalist(
     findings += list_findings(checked, rates)
     order = list(Kind)
     findings.sort(key=lambda finding: order.index(finding.kind))
-    return Report(Path(path), spec.name, checked, tuple(findings), rates)
+    return Report(Path(path), spec.name, scheme, checked, tuple(findings), rates)
 
 
 def _missing_rates(cases: Sequence[Mapping[str, str]], modalities: Sequence[str]) -> dict[str, float]:

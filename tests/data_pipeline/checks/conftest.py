@@ -22,6 +22,7 @@ class Collection:
 
     def __init__(self, folder):
         self.folder = folder
+        self.scheme = None
         self.parts = {"training": [], "validation": [], "test": []}
         for number, part in enumerate(("training", "training", "validation", "test"), 1):
             images, label = draw_brain(number, SIZE)
@@ -46,7 +47,8 @@ class Collection:
 
     def report(self, spec=BRATS2020, jobs=1, contrast=CONTRAST, **options):
         path = self.folder / "datalist.json"
-        path.write_text(json.dumps(self.parts))
+        scheme = {} if self.scheme is None else {"label_scheme": self.scheme}
+        path.write_text(json.dumps({**scheme, **self.parts}))
         return check_datalist(path, spec, has_contrast=contrast, jobs=jobs, **options)
 
     def only_finding(self, spec=BRATS2020):

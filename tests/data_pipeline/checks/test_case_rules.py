@@ -61,6 +61,15 @@ class TestLabels:
         assert kind is Kind.LABEL_VALUES and cases == ["P1"]
         assert "P1_label.nii.gz holds the labels 3; accepted: 0, 1, 2, 4" in message
 
+    def test_the_scheme_of_the_datalist_decides(self, drawn):
+        drawn.scheme = "brats2023"
+        report = drawn.report()
+        assert report.label_scheme == "brats2023"
+        assert "holds the labels 4; accepted: 0, 1, 2, 3" in report.by_kind()[Kind.LABEL_VALUES][0].message
+        drawn.scheme = "none"
+        with pytest.raises(ValueError, match="unknown label scheme 'none' of brats2020"):
+            drawn.report()
+
     def test_an_image_in_place_of_a_label_map(self, drawn):
         image = np.random.default_rng(0).normal(size=SIZE).astype(np.float32)
         drawn.change(drawn.first, "label", lambda _: image)
@@ -159,6 +168,11 @@ class TestBackground:
         rng = np.random.default_rng(0)
         drawn.change(drawn.first, "t1", lambda array: np.where(array != 0, rng.normal(size=SIZE), 0))
         assert not drawn.report().findings
+
+    @pytest.mark.parametrize("other", [{"foreground": "above_background"}, {"orientation": None}])
+    def test_data_sets_of_another_kind_may_have_a_background(self, drawn, other):
+        drawn.change(drawn.first, "t1", partial(head, air=30, bone=30))
+        assert not drawn.report(replace(BRATS2020, **other)).findings
 
     def test_scans_of_a_data_set_with_background_are_no_finding(self, drawn):
         label = drawn.write("seg.nii", drawn.array(drawn.first, "label").clip(0, 1))

@@ -51,7 +51,7 @@ class TestFiles:
         [
             (lambda path: path.unlink(), "does not exist"),
             (cut, "cannot be read"),
-            (flip_a_bit, "is damaged (CRC check failed"),
+            (flip_a_bit, "cannot be read (CRC check failed"),
             (decompress, "it is not compressed although its name ends in .gz"),
             (make_pointer, "it is a Git LFS pointer, not the image: run git lfs pull"),
             (make_slices, "8 x 8 x 8 x 2 voxels; expected one 3D volume"),
@@ -64,6 +64,20 @@ class TestFiles:
         kind, cases, message = drawn.only_finding()
         assert kind is Kind.UNREADABLE and cases == ["P1"]
         assert message.startswith(f"training P1: {drawn.path(drawn.first, 't1')} ") and found in message
+
+    def test_pointers_have_other_endings_as_well(self, drawn):
+        drawn.first["t1"] = "P1_t1.nrrd"
+        make_pointer(drawn.path(drawn.first, "t1"))
+        assert "it is a Git LFS pointer, not the image: run git lfs pull" in drawn.only_finding()[2]
+
+    def test_volumes_of_one_4d_file_are_sequences_of_their_own(self, drawn):
+        keys = ("flair", "t1ce", "t1", "t2")
+        drawn.write("stack.nii.gz", np.stack([drawn.array(drawn.first, key) for key in keys], 3))
+        drawn.first.update({key: f"stack.nii.gz#{index}" for index, key in enumerate(keys)})
+        report = drawn.report()
+        assert not report.findings
+        digest = hashlib.sha256((drawn.folder / "stack.nii.gz").read_bytes()).hexdigest()
+        assert {report.cases[0].files[key].sha256 for key in keys} == {digest}
 
     def test_a_compressed_file_may_not_be_named_nii(self, drawn):
         compressed = drawn.path(drawn.first, "t1")
