@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from passion_components import __version__
-from passion_components.cli import convert_weights, phantom, prepare, simulate_missing
+from passion_components.cli import convert_weights, phantom, prepare, simulate_missing, tables
 
 app = typer.Typer(
     name="passion",
@@ -21,6 +21,7 @@ app.add_typer(phantom.app, name="phantom")
 app.add_typer(prepare.app, name="prepare")
 app.command("convert-weights")(convert_weights.convert_weights)
 app.command("simulate-missing")(simulate_missing.simulate_missing)
+app.command("tables")(tables.tables)
 
 
 def _print_version(wanted: bool) -> None:
