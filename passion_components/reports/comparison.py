@@ -1,4 +1,4 @@
-"""Runs side by side: which of them are repetitions of one setting, and by how much settings differ on the same cases."""
+"""Runs side by side: which of them are repetitions of one setting, and how settings differ on the same cases."""
 
 from __future__ import annotations
 
@@ -27,12 +27,6 @@ class Setting:
     def trained_on(self) -> Mapping[str, Any]:
         """Description of the first run's training; empty where unknown."""
         return self.runs[0].trained_on
-
-    @property
-    def rates(self) -> Mapping[str, float]:
-        """Missing rates of the training cases by modality; empty where unknown."""
-        rates: Mapping[str, float] = self.trained_on.get("missing_rates", {})
-        return rates
 
     def means(self, *path: str) -> list[float | None]:
         """The value at a place in each run's summary, as ``means("mean_over_subsets", "dice", "WT")``."""

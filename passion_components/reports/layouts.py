@@ -44,13 +44,14 @@ def comparison_tables(settings: Sequence[Setting]) -> list[Table]:
 
 def settings_table(settings: Sequence[Setting]) -> Table:
     """Means over subsets, a row a setting, ordered by missing rates (Table 1)."""
-    rates = list(dict.fromkeys(rates_text(setting.rates) for setting in settings))
-    ordered = sorted(settings, key=lambda setting: rates.index(rates_text(setting.rates)))
+    rates = list(dict.fromkeys(rates_text(setting.runs[0].missing_rates) for setting in settings))
+    ordered = sorted(settings, key=lambda setting: rates.index(rates_text(setting.runs[0].missing_rates)))
     heads = [label_column(heading) for heading in ("missing rates", "setting", "trained with", "runs", "n")]
     rows = []
     for setting in ordered:
-        words = (rates_text(setting.rates), setting.name, trained_with(setting.trained_on), len(setting.runs))
-        rows.append((*map(label, words), label(setting.counts("overall")), *_overall_cells(setting)))
+        words = (rates_text(setting.runs[0].missing_rates), setting.name, trained_with(setting.trained_on))
+        counts = (label(len(setting.runs)), label(setting.counts("overall")))
+        rows.append((*map(label, words), *counts, *_overall_cells(setting)))
     title = "Settings by missing rates (layout of Table 1)"
     caption = f"{_caption(settings)} Scores: mean over cases, then subsets. n: pairs of case and subset in a run."
     return Table("table1", title, caption, (*heads, *_overall_columns(settings)), len(heads), tuple(rows))
@@ -64,9 +65,13 @@ def components_table(settings: Sequence[Setting]) -> Table:
     heads += [label_column(heading) for heading in ("missing rates", "setting", "runs", "n")]
     rows = []
     for switches, setting in known:
-        words = (*("yes" if on else "no" for on in switches.values()), rates_text(setting.rates), setting.name)
-        counts = (len(setting.runs), setting.counts("overall"))
-        rows.append((*map(label, words), *map(label, counts), *_overall_cells(setting)))
+        words = (
+            *("yes" if on else "no" for on in switches.values()),
+            rates_text(setting.runs[0].missing_rates),
+            setting.name,
+        )
+        counts = (label(len(setting.runs)), label(setting.counts("overall")))
+        rows.append((*map(label, words), *counts, *_overall_cells(setting)))
     title = "Components of the objective (layout of Table 2)"
     caption = f"{_caption(settings)} Scores: mean over cases, then subsets. Settings with Eq. 2 or Eq. 14 alone."
     return Table("table2", title, caption, (*heads, *_overall_columns(settings)), len(heads), tuple(rows))
@@ -157,9 +162,11 @@ def _by_place(
         for setting in settings:
             cells = [mean_cell(metric, setting.means(*place, metric, region)) for place in where]
             rows.append((label(region), label(setting.name), *cells))
-    for setting in settings:
-        counts = [setting.counts(*place) for place in where]
-        rows.append((label("n"), label(setting.name), *(Cell(count, (count, None)) for count in counts)))
+    counts = {setting.name: [setting.counts(*place) for place in where] for setting in settings}
+    if all(numbers == counts[settings[0].name] for numbers in counts.values()):
+        counts = {"every setting": counts[settings[0].name]}
+    for setting_name, numbers in counts.items():
+        rows.append((label("n"), label(setting_name), *(Cell(number, (number, None)) for number in numbers)))
     return Table(name, title, caption, (*heads, *columns), len(heads), tuple(rows))
 
 

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import csv
 import json
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from passion_components.data.errors import UserError
+from passion_components.datasets import DATASETS
 from passion_components.modalities import subset_name
+from passion_components.reports.tables import HEADINGS
 
 RECORDS = ("model.json", "model_last.json")
 BY_HISTORY, BY_PREFERENCE = ("epoch", "name", "value"), ("epoch", "modality", "rp", "beta", "samples")
@@ -80,6 +81,13 @@ class Run:
         return description
 
     @property
+    def missing_rates(self) -> dict[str, float]:
+        """Share of the training cases that lack each modality, in the data set's order; empty where unknown."""
+        rates: Mapping[str, float] = self.trained_on.get("missing_rates", {})
+        spec = DATASETS.get(str(self.trained_on.get("dataset")))
+        return {name: rates[name] for name in (spec.modalities if spec else rates) if name in rates}
+
+    @property
     def predictions(self) -> Path:
         """Where evaluating writes ``<case>/<case>_<subset>_seg.nii.gz`` when asked to."""
         return self.folder / "predictions"
@@ -88,22 +96,17 @@ class Run:
 def read_runs(words: Sequence[str]) -> list[Run]:
     """The runs that a command line names, each as a folder or as ``name=folder``.
 
-    A folder is called by its name; where several have the same one, by their paths.
+    A folder is called by its name; where several have the same one, by as many of its parents' as tell them apart.
 
     Raises:
         RunError: no such folder, nothing of a run in it, or a damaged file.
     """
-    named = [_name_and_folder(word) for word in words]
-    count = Counter(folder.resolve().name for name, folder in named if not name)
-    return [
-        read_run(
-            folder, name or (str(folder) if count[folder.resolve().name] > 1 else folder.resolve().name), bool(name)
-        )
-        for name, folder in named
-    ]
+    pairs = [_name_and_folder(word) for word in words]
+    names = _names([folder for name, folder in pairs if not name])
+    return [read_run(folder, name or names[folder], named=bool(name)) for name, folder in pairs]
 
 
-def read_run(folder: Path | str, name: str, named: bool = True) -> Run:
+def read_run(folder: Path | str, name: str, *, named: bool = True) -> Run:
     """Read one folder.
 
     Where the folder was scored, its training is that of the scored weights, by their hash: in the same folder or beside
@@ -132,6 +135,16 @@ def _name_and_folder(word: str) -> tuple[str, Path]:
     if not name.strip() or not path:
         raise RunError(f"{word!r}: expected a folder, or name=folder")
     return name.strip(), Path(path)
+
+
+def _names(folders: Sequence[Path]) -> dict[Path, str]:
+    """Folder -> the last parts of its path, as few as tell all folders apart."""
+    parts = {folder: folder.resolve().parts for folder in folders}
+    for depth in range(1, max(map(len, parts.values()), default=0)):
+        names = {folder: "/".join(words[-depth:]) for folder, words in parts.items()}
+        if len(set(names.values())) == len(names):
+            return names
+    return {folder: str(folder) for folder in folders}
 
 
 def _training_of(folder: Path, summary: Mapping[str, Any]) -> Training:
@@ -219,8 +232,10 @@ def _read_json(path: Path) -> dict[str, Any]:
 def _read_record(path: Path) -> dict[str, Any]:
     """What lies beside weights, or nothing where there is no such file."""
     record = _read_json(path) if path.is_file() else {}
-    if not isinstance(record.get("trained_on", {}), dict):
-        raise RunError(f"{path}: trained_on is {record['trained_on']!r}; expected an object as training writes it")
+    about = record.get("trained_on", {})
+    rates = about.get("missing_rates", {}) if isinstance(about, dict) else None
+    if not isinstance(rates, dict) or not all(isinstance(rate, (int, float)) for rate in rates.values()):
+        raise RunError(f"{path}: trained_on is {about!r}; expected an object as training writes it")
     return record
 
 
@@ -244,4 +259,6 @@ def _read_summary(path: Path) -> dict[str, Any]:
         raise RunError(f"{path}: is not as evaluating writes it ({error!r}); run evaluating again") from None
     if not good:
         raise RunError(f"{path}: holds values that evaluating does not write; run evaluating again")
+    if set(summary["metrics"]) - HEADINGS.keys():
+        raise RunError(f"{path}: metrics are {', '.join(summary['metrics'])}; accepted: {', '.join(HEADINGS)}")
     return summary
