@@ -69,5 +69,5 @@ def case_rows(rows: Sequence[tuple[str, Sequence[Panel]]]) -> Figure:
         line[0].text(-0.06, 0.5, label, transform=line[0].transAxes, rotation=90, va="center", ha="right", fontsize=8)
     handles = [matplotlib.lines.Line2D([], [], color=colour, label=name) for name, colour in names.items()]
     if handles:
-        figure.legend(handles=handles, loc="outside lower center", ncols=len(names), fontsize=8, frameon=False)
+        figure.legend(handles=handles, loc="outside lower left", ncols=len(names), fontsize=8, frameon=False)
     return figure

@@ -38,8 +38,9 @@ caption span { display: block; position: sticky; left: 0; max-width: min(48rem, 
 th, td { padding: .25rem .55rem; border-bottom: 1px solid #d5d5d5; text-align: right; white-space: nowrap; }
 thead th { border-bottom: 2px solid #777; vertical-align: bottom; }
 td.words, thead th.words { text-align: left; }
-th[scope=row] { text-align: left; font-weight: 600; position: sticky; left: 0; background: #fff; }
-td.text { text-align: left; white-space: normal; overflow-wrap: anywhere; min-width: 11rem; max-width: 32rem; }
+th[scope=row] { text-align: left; vertical-align: top; font-weight: 600; position: sticky; left: 0; background: #fff; }
+td.text { text-align: left; vertical-align: top; white-space: normal; overflow-wrap: anywhere; min-width: 11rem;
+  max-width: 32rem; }
 figure { margin: .5rem 0; }
 figure img { max-width: 100%; height: auto; }
 figcaption, .note { font-size: .85rem; color: #444; }
@@ -156,9 +157,11 @@ def _scrolling(label: str, content: str) -> str:
 
 
 def _heat_style(share: float) -> str:
-    red, green, blue, _ = matplotlib.colormaps[HEAT_MAP](min(max(share, 0.0), 1.0))
-    luminance = 0.2126 * red + 0.7152 * green + 0.0722 * blue
-    return f"background:{to_hex((red, green, blue))};color:{'#000' if luminance > 0.4 else '#fff'}"
+    """Colours of a cell: black letters where they have more contrast (WCAG 2) than white ones."""
+    colour = matplotlib.colormaps[HEAT_MAP](min(max(share, 0.0), 1.0))[:3]
+    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in colour]
+    luminance = 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+    return f"background:{to_hex(colour)};color:{'#000' if luminance > 0.179 else '#fff'}"
 
 
 def _attribute(name: str, value: str) -> str:

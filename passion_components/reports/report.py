@@ -192,9 +192,7 @@ def _facts(run: Run) -> dict[str, str]:
         "SHA-256 of the weights": str(weights.get("sha256") or record.get("sha256", UNKNOWN)),
         "weights": str(weights.get("path", UNKNOWN)),
         "weights say of themselves": str(weights.get("trained_on", UNKNOWN)),
-        "scored": f"{scored.get('part', 'part unknown')} of {scored.get('datalist', 'a datalist unknown')}"
-        if run.summary
-        else "not yet",
+        "scored": f"{scored['part']} of {scored['datalist']}" if {"part", "datalist"} <= scored.keys() else UNKNOWN,
         "cases scored": str(run.summary.get("cases", 0)),
         "empty masks": str(run.summary.get("policy", "not scored")),
     }
