@@ -8,7 +8,7 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from passion_components.reports.tables import HEADINGS, NO_CASE, table_line
+from passion_components.reports.tables import HEADINGS, NO_CASE
 
 
 @dataclass(frozen=True)
@@ -100,9 +100,9 @@ def interval_cell(metric: str, value: float, low: float, high: float) -> Cell:
 def markdown(table: Table) -> str:
     """Heading, caption and table in Markdown."""
     rule = "|" + ":---|" * table.labels + "---:|" * (len(table.columns) - table.labels)
-    rows = [table_line([_plain(cell.text) for cell in row]) for row in table.rows]
-    head = table_line([_plain(column.heading) for column in table.columns])
-    return "\n".join([f"## {table.title}", "", table.caption, "", head, rule, *rows, ""])
+    rows = [_line([column.heading for column in table.columns]), rule]
+    rows += [_line([cell.text for cell in row]) for row in table.rows]
+    return "\n".join([f"## {table.title}", "", table.caption, "", *rows, ""])
 
 
 def csv_text(table: Table) -> str:
@@ -114,6 +114,6 @@ def csv_text(table: Table) -> str:
     return text.getvalue()
 
 
-def _plain(text: str) -> str:
-    """Text that cannot end a cell of Markdown."""
-    return text.replace("|", "\\|").replace("\n", " ")
+def _line(cells: Sequence[str]) -> str:
+    """A row of Markdown; what would end a cell is escaped."""
+    return "| " + " | ".join(cell.replace("|", "\\|").replace("\n", " ") for cell in cells) + " |"

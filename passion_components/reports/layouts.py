@@ -18,7 +18,7 @@ from passion_components.reports.cells import (
     mean_column,
 )
 from passion_components.reports.comparison import COVERAGE, RESAMPLES, Setting, difference
-from passion_components.reports.tables import HEADINGS, policy_sentence
+from passion_components.reports.tables import HEADINGS
 
 AVERAGE = "Avg."
 COMPONENTS = {"pixel": "L_pixel", "semantic": "L_proto", "delta": "delta", "beta": "beta"}
@@ -196,4 +196,4 @@ def _caption(settings: Sequence[Setting]) -> str:
     number = str(cases[0]) if len(cases) == 1 else f"{cases[0]} to {cases[-1]}"
     spread = " ±: standard deviation over runs." if len(runs) > len(settings) else ""
     summary = runs[0].summary
-    return f"{summary['dataset']}, {number} cases.{spread} {policy_sentence(summary['policy'])}"
+    return f"{summary['dataset']}, {number} cases.{spread} Empty masks by policy `{summary['policy']}`."

@@ -11,11 +11,11 @@ from passion_components import __version__
 from passion_components.files import write_text_atomically
 from passion_components.reports import charts, html
 from passion_components.reports.cases import NoPictures, case_pictures
-from passion_components.reports.cells import Cell, Table, label, label_column, mean_cell, mean_column
+from passion_components.reports.cells import Cell, Column, Table, label, label_column, mean_cell, mean_column
 from passion_components.reports.comparison import Setting, check_comparable, settings_of
 from passion_components.reports.layouts import comparison_tables, rates_text
 from passion_components.reports.runs import Run, RunError
-from passion_components.reports.tables import HEADINGS, policy_sentence
+from passion_components.reports.tables import HEADINGS
 
 NOT_A_LOSS = ("lr", "seconds", "seconds_per_step", "seconds_waiting_for_data", "peak_memory_mb")
 UNKNOWN = "unknown"
@@ -86,8 +86,14 @@ def run_section(run: Run, runs: Sequence[Run]) -> Iterator[str]:
             f"Not scored: {run.folder} holds no summary.json. Run evaluating with this --output_dir.", "missing"
         )
         return
-    summary, heat = run.summary, {2 + i: 100.0 for i, _ in enumerate(run.summary["regions"])}
-    yield html.number_table(subset_scores(summary), heat if "dice" in summary["metrics"] else None)
+    summary = run.summary
+    heat = {2 + i: 100.0 for i, _ in enumerate(summary["regions"]) if summary["metrics"][0] == "dice"}
+    yield html.number_table(subset_scores(summary, summary, f"{summary['cases']} cases"), heat)
+    if "complete_cases" in summary:
+        complete = summary["complete_cases"]
+        yield html.number_table(
+            subset_scores(summary, complete, f"the {complete['n']} cases that have every modality"), heat
+        )
     if "dice" in summary["metrics"]:
         yield html.heading(3, "Dice by number of present modalities, and from each alone")
         curves = {region: _by_count(summary, region) for region in summary["regions"]}
@@ -98,10 +104,6 @@ def run_section(run: Run, runs: Sequence[Run]) -> Iterator[str]:
         yield html.side_by_side(
             [html.svg_figure(chart, _in_words(title, curves)), html.number_table(single_scores(run))]
         )
-    for name in ("complete_cases", "policy_counts"):
-        if name in summary:
-            yield html.heading(3, name.replace("_", " ").capitalize())
-            yield html.text_table(name, [""], [(key, [text]) for key, text in _flat(summary[name])])
 
 
 def cases_section(runs: Sequence[Run]) -> Iterator[str]:
@@ -132,23 +134,29 @@ def cases_section(runs: Sequence[Run]) -> Iterator[str]:
         yield html.paragraph(f"Not drawn: {failure}", "missing")
 
 
-def subset_scores(summary: Mapping[str, Any]) -> Table:
-    """Every score of ``summary.json``: a row a subset, and one for the mean over subsets."""
-    entries = {**summary["subsets"], "mean over subsets": summary["mean_over_subsets"]}
+def subset_scores(summary: Mapping[str, Any], means: Mapping[str, Any], cases: str) -> Table:
+    """Every score: a row a subset, and one for the mean over subsets.
+
+    Args:
+        summary: an evaluation.
+        means: the summary, or a part of it with ``subsets`` and ``mean_over_subsets``.
+        cases: over which cases ``means`` are, in words.
+    """
+    entries = {**means["subsets"], "mean over subsets": means["mean_over_subsets"]}
     columns = [mean_column(metric, region) for metric in summary["metrics"] for region in summary["regions"]]
-    rows = tuple(
-        (
-            label(subset),
-            label(entry["n"]),
-            *(mean_cell(metric, [entry[metric][r]]) for metric in summary["metrics"] for r in summary["regions"]),
-        )
-        for subset, entry in entries.items()
-    )
-    caption = (
-        f"{summary['dataset']}, {summary['cases']} cases; mean over the n cases that have the subset. "
-        f"{policy_sentence(summary['policy'])}"
-    )
-    return Table("subsets", "Scores by subset", caption, (*map(label_column, ("subset", "n")), *columns), 1, rows)
+    decided = [region for region in summary["regions"] if "decided_by_policy" in means["mean_over_subsets"]]
+    columns += [Column(f"{region}, both / one empty", (f"{region} both", f"{region} one")) for region in decided]
+    rows = []
+    for subset, entry in entries.items():
+        cells = [mean_cell(metric, [entry[metric][r]]) for metric in summary["metrics"] for r in summary["regions"]]
+        for region in decided:
+            counts = entry["decided_by_policy"][region]
+            both, one = counts["both_empty"], counts["one_empty"]
+            cells.append(Cell(f"{both} / {one}", (both, one)))
+        rows.append((label(subset), label(entry["n"]), *cells))
+    caption = f"{summary['dataset']}, {cases}: mean over the n of them that have the subset. {_policy(summary)}"
+    heads = (label_column("subset"), label_column("n"))
+    return Table("subsets", "Scores by subset", caption, (*heads, *columns), 1, tuple(rows))
 
 
 def single_scores(run: Run) -> Table:
@@ -163,8 +171,12 @@ def single_scores(run: Run) -> Table:
             cells: list[Cell] = [mean_cell("dice", [entry["dice"][region]]) for region in summary["regions"]]
             rows.append((label(modality), label(rate), label(entry["n"]), *cells))
     columns = [mean_column("dice", region) for region in summary["regions"]]
-    caption = f"Mean over n cases. {policy_sentence(summary['policy'])}"
+    caption = f"Mean over n cases. {_policy(summary)}"
     return Table("singles", "Dice from one modality", caption, (*heads, *columns), 1, tuple(rows))
+
+
+def _policy(summary: Mapping[str, Any]) -> str:
+    return f"Empty masks by policy {summary['policy']}."
 
 
 def _facts(run: Run) -> dict[str, str]:
@@ -275,12 +287,3 @@ def _without_training(run: Run) -> str:
         f"No curves: neither {run.folder} nor the folder of the scored weights ({sha256[:16] or 'hash unknown'}) holds "
         f"history.csv and preference.csv of their training. Training writes both to its --output_dir."
     )
-
-
-def _flat(value: Any, path: str = "") -> Iterator[tuple[str, str]]:
-    """Nested values of a summary as lines."""
-    if isinstance(value, Mapping):
-        for key, inner in value.items():
-            yield from _flat(inner, f"{path}, {key}" if path else str(key))
-    else:
-        yield path, f"{value:.4f}" if isinstance(value, float) else str(value)

@@ -40,13 +40,13 @@ def subset_table_markdown(summary: Mapping[str, Any], modalities: Sequence[str])
 
     marks = [[name] + [PRESENT if name in subset else ABSENT for subset in subsets] + [""] for name in modalities]
     marks[0][-1] = "Avg."
-    rows = [table_line(marks[0]), "|:---" + "|---:" * len(entries) + "|"] + [table_line(row) for row in marks[1:]]
+    rows = [_line(marks[0]), "|:---" + "|---:" * len(entries) + "|"] + [_line(row) for row in marks[1:]]
     for metric in summary["metrics"]:
         heading, factor = HEADINGS[metric]
-        rows.append(table_line([f"**{heading}**"] + [""] * len(entries)))
+        rows.append(_line([f"**{heading}**"] + [""] * len(entries)))
         for region in summary["regions"]:
-            rows.append(table_line([region] + [_number(entry[metric][region], factor) for entry in entries]))
-    rows.append(table_line(["n"] + [str(entry["n"]) for entry in entries]))
+            rows.append(_line([region] + [_number(entry[metric][region], factor) for entry in entries]))
+    rows.append(_line(["n"] + [str(entry["n"]) for entry in entries]))
     return "\n".join([_caption(summary), "", *rows, ""])
 
 
@@ -59,25 +59,16 @@ def write_subset_table(*, output_dir: Path | str) -> None:
     logger.info("written to %s: metrics.csv, summary.json, table.md\n\n%s", folder, table)
 
 
-def policy_sentence(name: str) -> str:
-    """Which policy for empty masks scores were made by, and what it says.
-
-    Raises:
-        ValueError: no such policy.
-    """
-    policy = empty_policy(name)
+def _caption(summary: Mapping[str, Any]) -> str:
+    policy = empty_policy(summary["policy"])
     rules = "; ".join(
         f"{label} Dice {100 * scores['dice']:g} %, HD95 {scores['hd95']:g} mm"
         for label, scores in (("both empty", policy.both), ("one empty", policy.one))
     )
-    return f"Empty masks by policy `{policy.name}`: {rules}."
-
-
-def _caption(summary: Mapping[str, Any]) -> str:
     return (
         f"{summary['dataset']}, {summary['cases']} cases; {PRESENT} given, {ABSENT} withheld. "
         f"n: cases that have the subset; Avg.: mean over subsets, its n their sum. "
-        f"{policy_sentence(summary['policy'])}"
+        f"Empty masks by policy `{policy.name}`: {rules}."
     )
 
 
@@ -85,6 +76,5 @@ def _number(value: float | None, factor: float) -> str:
     return NO_CASE if value is None else f"{factor * value:.2f}"
 
 
-def table_line(cells: Sequence[str]) -> str:
-    """A row of a Markdown table."""
+def _line(cells: Sequence[str]) -> str:
     return "| " + " | ".join(cells) + " |"

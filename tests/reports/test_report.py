@@ -51,9 +51,12 @@ class Page(HTMLParser):
         return [attributes for name, attributes in self.elements if name == tag]
 
 
-@pytest.fixture
-def report(make_run) -> str:
-    return report_html([read_run(make_run("a", {"P1": 0.5, "P2": 0.7}), "a")])
+@pytest.fixture(scope="module")
+def report(tmp_path_factory) -> str:
+    folder = tmp_path_factory.mktemp("run")
+    write_training(folder)
+    write_scores(folder, {"P1": 0.5, "P2": 0.7})
+    return report_html([read_run(folder, "a")])
 
 
 @pytest.fixture(scope="module")
@@ -157,12 +160,20 @@ class TestWhatIsMissing:
         html = report_html(read_runs([str(make_run("a", {"P1": 0.5})), str(tmp_path / "b")]))
         assert "Fewer than two runs were scored" in html
 
-    def test_more_of_a_summary_is_shown_as_it_is(self, make_run):
+    def test_complete_cases_and_what_the_policy_decided_are_shown_where_they_are_told(self, make_run):
         folder = make_run("a", {"P1": 0.5})
-        path = folder / "summary.json"
-        path.write_text(json.dumps(json.loads(path.read_text()) | {"policy_counts": {"lesion": {"both empty": 37}}}))
-        cells = Page(report_html([read_run(folder, "a")])).cells
-        assert "lesion, both empty" in cells and "37" in cells
+        summary = json.loads((folder / "summary.json").read_text())
+        decided = {"decided_by_policy": {"lesion": {"both_empty": 37, "one_empty": 2}}}
+        for entry in (*summary["subsets"].values(), summary["mean_over_subsets"]):
+            entry |= decided
+        mean = decided | {"n": 9, "dice": {"lesion": 0.1234}, "hd95": {"lesion": None}}
+        summary["complete_cases"] = {"n": 3, "subsets": dict.fromkeys(summary["subsets"], mean)}
+        summary["complete_cases"]["mean_over_subsets"] = mean
+        (folder / "summary.json").write_text(json.dumps(summary))
+        html = report_html([read_run(folder, "a")])
+        cells = Page(html).cells
+        assert cells.count("37 / 2") == 16 and cells.count("12.34") == 8
+        assert "the 3 cases that have every modality" in html
 
 
 class TestSeveralRuns:
