@@ -13,7 +13,7 @@ import pytest
 from matplotlib.image import imread
 
 from passion_components.metrics import EMPTY_POLICIES
-from passion_components.reports.report import report_html
+from passion_components.reports.report import comparison_section, report_html
 from passion_components.reports.runs import read_run, read_runs
 
 from .conftest import write_pictured, write_scores, write_training
@@ -106,9 +106,10 @@ class TestPage:
         assert "<script>alert(1)</script>" in page.cells and "<b>&name</b>" in page.cells
 
     def test_the_same_runs_give_the_same_bytes(self, with_pictures, pictured):
+        shutil.rmtree(pictured / "predictions" / "a")
         again = report_html([read_run(pictured, "r")])
         images = [[a["src"] for a in Page(html).all("img")] for html in (with_pictures, again)]
-        assert len(images[0]) == 6 and images[0] == images[1]
+        assert len(images[0]) == 6 and images[0][:5] == images[1]
 
     def test_heat_map_has_readable_numbers(self, report):
         styles = [a["style"] for a in Page(report).all("td") if "background" in (a.get("style") or "")]
@@ -148,16 +149,16 @@ class TestWhatIsMissing:
         page = Page(report_html([read_run(tmp_path, "a")]))
         assert page.cells.count("–") >= 6 * 2
 
-    def test_runs_that_cannot_be_compared_are_still_shown(self, make_run):
+    def test_why_runs_cannot_be_compared_is_said(self, make_run):
         folders = [make_run("a", {"P1": 0.5}), make_run("b", {"P1": 0.5})]
         other = next(name for name in EMPTY_POLICIES if name != "brats")
         write_scores(folders[1], {"P1": 0.5}, policy=other)
-        html = report_html(read_runs(list(map(str, folders))))
-        assert "These runs cannot be compared" in html and "Run b" in html
+        (html,) = comparison_section(read_runs(list(map(str, folders))))
+        assert "These runs cannot be compared" in html and f"policy is {other}, but brats" in html
 
     def test_one_scored_run_of_two_is_said(self, make_run, tmp_path):
         write_training(tmp_path / "b")
-        html = report_html(read_runs([str(make_run("a", {"P1": 0.5})), str(tmp_path / "b")]))
+        (html,) = comparison_section(read_runs([str(make_run("a", {"P1": 0.5})), str(tmp_path / "b")]))
         assert "Fewer than two runs were scored" in html
 
     def test_complete_cases_and_what_the_policy_decided_are_shown_where_they_are_told(self, make_run):
@@ -179,7 +180,7 @@ class TestWhatIsMissing:
 class TestSeveralRuns:
     def test_are_compared_with_the_first(self, make_run):
         folders = [make_run("a", {"P1": 0.5, "P2": 0.6}), make_run("b", {"P1": 0.6, "P2": 0.7})]
-        page = Page(report_html(read_runs(list(map(str, folders)))))
+        page = Page("".join(comparison_section(read_runs(list(map(str, folders))))))
         assert "+10.00 [+10.00, +10.00]" in page.cells
 
     def test_regions_and_modalities_of_another_data_set(self, tmp_path):
@@ -187,7 +188,7 @@ class TestSeveralRuns:
         for name in ("a", "b"):
             (tmp_path / name).mkdir()
             write_scores(tmp_path / name, {"P1": 0.9}, dataset="brats2020", modalities=modalities, regions=regions)
-        page = Page(report_html(read_runs([str(tmp_path / "a"), str(tmp_path / "b")])))
+        page = Page("".join(comparison_section(read_runs([str(tmp_path / "a"), str(tmp_path / "b")]))))
         assert "flair+t1ce+t1+t2" in page.cells and "Dice, %, Avg." in page.cells
 
 
