@@ -65,7 +65,7 @@ def label(text: str | int) -> Cell:
 
 def mean_column(metric: str, what: str, *, short: bool = False) -> Column:
     """A column of :func:`mean_cell`; ``short`` leaves the metric out of the heading."""
-    heading = what if short else f"{HEADINGS[metric][0]}, {what}"
+    heading = what if short else _heading(metric, what)
     return Column(heading, (f"{metric} {what}", f"{metric} {what} sd"))
 
 
@@ -85,7 +85,7 @@ def mean_cell(metric: str, values: Sequence[float | None]) -> Cell:
 def interval_column(metric: str, what: str) -> Column:
     """A column of :func:`interval_cell`."""
     names = (f"{metric} {what}", f"{metric} {what} low", f"{metric} {what} high")
-    return Column(f"{HEADINGS[metric][0]}, {what}", names)
+    return Column(_heading(metric, what), names)
 
 
 def interval_cell(metric: str, value: float, low: float, high: float) -> Cell:
@@ -112,6 +112,11 @@ def csv_text(table: Table) -> str:
     writer.writerow([part for column in table.columns for part in column.parts])
     writer.writerows([["" if v is None else v for cell in row for v in cell.values] for row in table.rows])
     return text.getvalue()
+
+
+def _heading(metric: str, what: str) -> str:
+    name, unit = HEADINGS[metric][0].split(", ")
+    return f"{name} {what}, {unit}"
 
 
 def _line(cells: Sequence[str]) -> str:

@@ -35,11 +35,12 @@ nav ul { padding-left: 1.2rem; }
 table { border-collapse: collapse; font-size: .85rem; font-variant-numeric: tabular-nums; }
 caption { caption-side: top; text-align: left; color: #444; padding: .3rem 0; }
 caption span { display: block; position: sticky; left: 0; max-width: min(48rem, 100vw - 2rem); }
-th, td { padding: .25rem .55rem; border-bottom: 1px solid #d5d5d5; text-align: right; white-space: nowrap; }
-thead th { border-bottom: 2px solid #777; vertical-align: bottom; }
+th, td { padding: .25rem .55rem; border-bottom: 1px solid #d5d5d5; text-align: right; vertical-align: top;
+  white-space: nowrap; }
+thead th { border-bottom: 2px solid #777; vertical-align: bottom; white-space: normal; }
 td.words, thead th.words { text-align: left; }
-th[scope=row] { text-align: left; vertical-align: top; font-weight: 600; position: sticky; left: 0; background: #fff; }
-td.text { text-align: left; vertical-align: top; white-space: normal; overflow-wrap: anywhere; min-width: 11rem;
+th[scope=row] { text-align: left; font-weight: 600; position: sticky; left: 0; background: #fff; }
+td.text { text-align: left; white-space: normal; overflow-wrap: anywhere; min-width: 11rem;
   max-width: 32rem; }
 figure { margin: .5rem 0; }
 figure img { max-width: 100%; height: auto; }
@@ -48,7 +49,8 @@ figcaption, .note { font-size: .85rem; color: #444; }
   overflow-wrap: anywhere; }
 .row { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 20rem), 1fr)); gap: 1rem; }
 .row figure img { width: 100%; max-width: 32rem; }
-@media (max-width: 40rem) { th[scope=row] { white-space: normal; max-width: 7rem; } }
+@media (max-width: 40rem) { th[scope=row] { white-space: normal; max-width: 9rem; } }
+@page { size: landscape; margin: 12mm; }
 @media print {
   body { max-width: none; padding: 0; font-size: 10pt; }
   nav { display: none; }
@@ -56,6 +58,7 @@ figcaption, .note { font-size: .85rem; color: #444; }
   th[scope=row] { position: static; }
   table { font-size: 7.5pt; }
   th, td { padding: .1rem .25rem; }
+  td { white-space: normal; }
   tr, figure { break-inside: avoid; }
   h2, h3 { break-after: avoid; }
   td { print-color-adjust: exact; -webkit-print-color-adjust: exact; }
@@ -117,7 +120,7 @@ def number_table(table: Table, heat: dict[int, float] | None = None) -> str:
             lower end is 0.
     """
     head = "".join(
-        f'<th scope="col"{_attribute("class", "words" if i < table.labels else "")}>{escape(column.heading)}</th>'
+        f'<th scope="col"{_attribute("class", "words" if i < table.labels else "")}>{_breakable(column.heading)}</th>'
         for i, column in enumerate(table.columns)
     )
     rows = []
@@ -149,6 +152,11 @@ def text_table(title: str, columns: Sequence[str], rows: Sequence[tuple[str, Seq
 def _image(kind: str, data: bytes, text: str, style: str = "") -> str:
     source = f"data:image/{kind};base64,{base64.b64encode(data).decode()}"
     return f'<img src="{source}" alt="{escape(text)}"{_attribute("style", style)}>'
+
+
+def _breakable(heading: str) -> str:
+    """A heading that may go on in the next line after a plus, as names of subsets have it."""
+    return escape(heading).replace("+", "+<wbr>")
 
 
 def _scrolling(label: str, content: str) -> str:

@@ -51,7 +51,8 @@ def report_html(runs: Sequence[Run]) -> str:
 def runs_section(runs: Sequence[Run]) -> Iterator[str]:
     """What was trained on what, and what was scored: a column a run."""
     facts = [_facts(run) for run in runs]
-    rows = [(name, [fact[name] for fact in facts]) for name in facts[0]]
+    names = dict.fromkeys(name for fact in facts for name in fact)
+    rows = [(name, [fact.get(name, "–") for fact in facts]) for name in names]
     yield html.text_table("What was trained on what", [run.name for run in runs], rows)
 
 
@@ -207,6 +208,10 @@ def _facts(run: Run) -> dict[str, str]:
         "scored": f"{scored['part']} of {scored['datalist']}" if {"part", "datalist"} <= scored.keys() else UNKNOWN,
         "cases scored": str(run.summary.get("cases", 0)),
         "empty masks": str(run.summary.get("policy", "not scored")),
+    } | {
+        f"scored with {key.replace('_', ' ')}": str(value)
+        for key, value in scored.items()
+        if key not in ("weights", "datalist", "part", "policy")
     }
 
 

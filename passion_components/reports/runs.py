@@ -153,7 +153,9 @@ def _training_of(folder: Path, summary: Mapping[str, Any]) -> Training:
         records = [record for name in reversed(RECORDS) if (record := _read_record(folder / name))]
         return _read_training(folder, records[0] if records else {})
     weights = summary["run"].get("weights", {})
-    sha256, path = weights.get("sha256"), Path(weights.get("path", ""))
+    sha256, path = weights.get("sha256"), Path(str(weights.get("path", "")))
+    if sha256 is None:
+        return Training(folder=folder)
     for candidate in (folder, path.parent):
         for name in (*RECORDS, path.with_suffix(".json").name if path.name else RECORDS[0]):
             record = _read_record(candidate / name)
@@ -165,16 +167,12 @@ def _training_of(folder: Path, summary: Mapping[str, Any]) -> Training:
 def _read_training(folder: Path, record: Mapping[str, Any]) -> Training:
     history: dict[str, Curve] = {}
     for epoch, name, value in _rows(folder / "history.csv", BY_HISTORY):
-        history.setdefault(name, {})[_integer(epoch)] = float(value)
+        history.setdefault(name, {})[int(epoch)] = float(value)
     preference: dict[str, dict[str, Curve]] = {"rp": {}, "beta": {}}
     for epoch, modality, rp, beta, _ in _rows(folder / "preference.csv", BY_PREFERENCE):
         for kind, value in (("rp", rp), ("beta", beta)):
-            preference[kind].setdefault(modality, {})[_integer(epoch)] = float(value)
+            preference[kind].setdefault(modality, {})[int(epoch)] = float(value)
     return Training(folder=folder, record=record, history=history, preference=preference if preference["rp"] else {})
-
-
-def _integer(text: str) -> int:
-    return int(float(text))
 
 
 def _read_scores(path: Path, summary: Mapping[str, Any]) -> dict[ScoreKey, float]:
@@ -206,7 +204,7 @@ def _rows(path: Path, columns: Sequence[str]) -> Iterator[list[str]]:
         if len(line) != len(columns):
             raise RunError(f"{path}: line {number} has {len(line)} values; expected {','.join(columns)}")
         for column, value in zip(columns, line, strict=True):
-            if column not in texts and not _is_number(value):
+            if column not in texts and not (value.isdecimal() if column == "epoch" else _is_number(value)):
                 raise RunError(f"{path}: line {number}: {column} is {value!r}; expected a number")
         yield line
 
@@ -252,7 +250,7 @@ def _read_summary(path: Path) -> dict[str, Any]:
             for value in (entry["n"], summary["overall"][metric], *(entry[metric][r] for r in summary["regions"]))
         )
         good &= all(subset_name(name.split("+"), modalities) == name for name in summary["subsets"])
-        good &= isinstance(summary["run"], dict) and all(
+        good &= isinstance(summary["run"].get("weights", {}), dict) and all(
             isinstance(summary[key], kind) for key, kind in (("dataset", str), ("policy", str), ("cases", int))
         )
     except (KeyError, TypeError, AttributeError, ValueError) as error:

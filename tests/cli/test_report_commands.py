@@ -60,6 +60,8 @@ class TestReport:
     ("command", "example"),
     [("tables", "passion tables baseline=runs/b0"), ("report", "passion report bundles/brats2020_rfnet/output")],
 )
-def test_every_command_shows_an_example(command, example):
+def test_every_command_shows_an_example(command, example, monkeypatch):
+    monkeypatch.delenv("FORCE_COLOR", raising=False)
+    monkeypatch.setenv("COLUMNS", "100")
     result = run(command, "--help")
     assert result.exit_code == 0 and example in result.output

@@ -43,6 +43,12 @@ class TestReadRun:
         run = read_run(folder, "a")
         assert run.summary and not run.training.history and not run.trained_on
 
+    def test_scores_of_label_maps_without_weights_have_no_training(self, make_run):
+        folder = make_run("a", {"P1": 0.5})
+        replace(folder / "summary.json", '"weights"', '"others"')
+        replace(folder / "model_last.json", '"sha256"', '"hash"')
+        assert not read_run(folder, "a").trained_on
+
     def test_a_score_may_be_nan(self, make_run):
         folder = make_run("a", {"P1": 0.5})
         replace(folder / "metrics.csv", "P1,t1,lesion,hd95,3.0", "P1,t1,lesion,hd95,nan")
@@ -61,6 +67,8 @@ class TestReadRun:
             ("metrics.csv", "P1,t1,lesion", "P1,lesion", "line 2 has 4 values"),
             ("metrics.csv", "P1,t1,lesion", "P1,t2,lesion", "P1, t2, lesion, dice is not in summary.json"),
             ("history.csv", "1,loss", "one,loss", "line 2: epoch is 'one'; expected a number"),
+            ("history.csv", "2,loss", "nan,loss", "epoch is 'nan'; expected a number"),
+            ("summary.json", '"weights": {', '"weights": 3, "x": {', "holds values that evaluating does not write"),
             ("model_last.json", '"trained_on": {', '"trained_on": 3, "x": {', "trained_on is 3; expected an object"),
         ],
     )
