@@ -27,15 +27,24 @@ class Panel:
         title: what stands above it.
         image: (X, Y) intensities, x from the patient's right to left, y from anterior to posterior (LPS).
         masks: region -> (X, Y) bool, drawn as contours in the order given.
+        window: intensities shown as black and as white; None: the least and the greatest.
+        aspect: length of a pixel along y, as a multiple of that along x.
     """
 
     title: str
     image: np.ndarray
     masks: Mapping[str, np.ndarray]
+    window: tuple[float, float] | None = None
+    aspect: float = 1.0
 
 
 def write_case_rows(path: Path | str, rows: Sequence[tuple[str, Sequence[Panel]]]) -> None:
-    """Write a PNG with a labelled row of panels for every case.
+    """Write the figure of :func:`case_rows` as PNG."""
+    write_atomically(path, partial(case_rows(rows).savefig, dpi=110, format="png"))
+
+
+def case_rows(rows: Sequence[tuple[str, Sequence[Panel]]]) -> Figure:
+    """A labelled row of panels for every case, with a legend of the regions.
 
     Raises:
         ValueError: no rows.
@@ -50,7 +59,8 @@ def write_case_rows(path: Path | str, rows: Sequence[tuple[str, Sequence[Panel]]
         for ax in line:
             ax.set_axis_off()
         for ax, panel in zip(line, panels, strict=False):
-            ax.imshow(panel.image.T, cmap="gray", interpolation="nearest")
+            low, high = panel.window or (None, None)
+            ax.imshow(panel.image.T, cmap="gray", interpolation="nearest", vmin=low, vmax=high, aspect=panel.aspect)
             ax.set_title(panel.title, fontsize=8)
             for colour, (name, mask) in zip(COLOURS, panel.masks.items(), strict=False):
                 names[name] = colour
@@ -58,5 +68,6 @@ def write_case_rows(path: Path | str, rows: Sequence[tuple[str, Sequence[Panel]]
                     ax.contour(mask.T.astype(float), levels=[0.5], colors=[colour], linewidths=1.2)
         line[0].text(-0.06, 0.5, label, transform=line[0].transAxes, rotation=90, va="center", ha="right", fontsize=8)
     handles = [matplotlib.lines.Line2D([], [], color=colour, label=name) for name, colour in names.items()]
-    figure.legend(handles=handles, loc="outside lower center", ncols=len(names), fontsize=8, frameon=False)
-    write_atomically(path, partial(figure.savefig, dpi=110, format="png"))
+    if handles:
+        figure.legend(handles=handles, loc="outside lower left", ncols=len(names), fontsize=8, frameon=False)
+    return figure

@@ -1,0 +1,45 @@
+"""``passion tables``: scores of several runs in the layouts of the paper."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from passion_components.files import write_text_atomically
+from passion_components.reports.cells import csv_text, markdown
+from passion_components.reports.comparison import check_comparable, settings_of
+from passion_components.reports.layouts import comparison_tables
+from passion_components.reports.runs import read_runs
+
+
+def tables(
+    runs: Annotated[
+        list[str], typer.Argument(metavar="RUN...", help="Folders that evaluating wrote to, each as DIR or NAME=DIR.")
+    ],
+    out: Annotated[
+        Path | None,
+        typer.Option(show_default=False, help="Folder for tables.md and a CSV a table; default: print Markdown."),
+    ] = None,
+) -> None:
+    """Tabulate the scores of several runs, as Tables 1 to 3 of the paper.
+
+    Runs of one NAME, or trained alike but for the seed, are one setting: mean
+    and standard deviation over runs. Differences are to the first setting, on
+    the same cases and subsets:
+
+        passion tables baseline=runs/b0 baseline=runs/b1 PASSION=runs/p0 \\
+            PASSION=runs/p1 --out tables
+    """
+    read = read_runs(runs)
+    check_comparable(read)
+    made = comparison_tables(settings_of(read))
+    text = "\n".join(markdown(table) for table in made)
+    if out is None:
+        typer.echo(text)
+        return
+    write_text_atomically(out / "tables.md", text)
+    for table in made:
+        write_text_atomically(out / f"{table.name}.csv", csv_text(table))
+    typer.echo(f"written to {out}: tables.md, {', '.join(f'{table.name}.csv' for table in made)}")

@@ -1,0 +1,294 @@
+"""The report: what was trained on what, how training went, what was scored, and pictures of cases."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from passion_components import __version__
+from passion_components.files import write_text_atomically
+from passion_components.reports import charts, html
+from passion_components.reports.cases import NoPictures, case_pictures
+from passion_components.reports.cells import Cell, Column, Table, label, label_column, mean_cell, mean_column
+from passion_components.reports.comparison import Setting, check_comparable, settings_of
+from passion_components.reports.layouts import comparison_tables, rates_text
+from passion_components.reports.runs import Run, RunError
+from passion_components.reports.tables import HEADINGS
+
+NOT_A_LOSS = ("lr", "seconds", "seconds_per_step", "seconds_waiting_for_data", "peak_memory_mb")
+UNKNOWN = "unknown"
+
+
+def write_report(path: Path | str, runs: Sequence[Run]) -> None:
+    """Write one HTML file about runs; it needs no other file, no network and no script.
+
+    What a run lacks is said in its place, with how to make it.
+    """
+    write_text_atomically(path, report_html(runs))
+
+
+def report_html(runs: Sequence[Run]) -> str:
+    """The page of :func:`write_report`."""
+    title = "PASSION: " + ", ".join(dict.fromkeys(run.name for run in runs))
+    sections = [("Runs", runs_section(runs))]
+    if len(runs) > 1:
+        sections.append(("Comparison", comparison_section(runs)))
+    sections += [(f"Run {run.name}", run_section(run, runs)) for run in runs]
+    sections.append(("Cases", cases_section(runs)))
+    body = [
+        html.heading(1, title),
+        html.paragraph(f"Written by passion {__version__}. The file may show images of patients: keep it as they are."),
+        html.contents([(name, f"section-{number}") for number, (name, _) in enumerate(sections)]),
+        "<main>",
+    ]
+    for number, (name, pieces) in enumerate(sections):
+        body += ["<section>", html.heading(2, name, f"section-{number}"), *pieces, "</section>"]
+    return html.page(title, [*body, "</main>"])
+
+
+def runs_section(runs: Sequence[Run]) -> Iterator[str]:
+    """What was trained on what, and what was scored: a column a run."""
+    facts = [_facts(run) for run in runs]
+    names = dict.fromkeys(name for fact in facts for name in fact)
+    rows = [(name, [fact.get(name, "–") for fact in facts]) for name in names]
+    yield html.text_table("What was trained on what", [run.name for run in runs], rows)
+
+
+def comparison_section(runs: Sequence[Run]) -> Iterator[str]:
+    """Bars, Dice by number of modalities, and the tables of ``passion tables``."""
+    scored = [run for run in runs if run.summary]
+    try:
+        settings = settings_of(scored)
+        check_comparable(scored)
+    except RunError as error:
+        yield html.paragraph(f"These runs cannot be compared: {error}", "missing")
+        return
+    if len(scored) < 2:
+        yield html.paragraph("Fewer than two runs were scored: run evaluating with their --output_dir.", "missing")
+        return
+    yield html.side_by_side(_comparison_charts(settings))
+    for table in comparison_tables(settings):
+        yield html.heading(3, table.title)
+        yield html.number_table(table)
+
+
+def run_section(run: Run, runs: Sequence[Run]) -> Iterator[str]:
+    """How one run was trained and what it scored."""
+    yield html.heading(3, "Training")
+    if run.training.history or run.training.preference:
+        yield html.side_by_side(_training_charts(run, runs))
+    else:
+        yield html.paragraph(_without_training(run), "missing")
+    yield html.heading(3, "Scores")
+    if not run.summary:
+        yield html.paragraph(
+            f"Not scored: {run.folder} holds no summary.json. Run evaluating with this --output_dir.", "missing"
+        )
+        return
+    summary = run.summary
+    heat = {2 + i: 100.0 for i, _ in enumerate(summary["regions"]) if summary["metrics"][0] == "dice"}
+    yield html.number_table(subset_scores(summary, summary, f"{summary['cases']} cases"), heat)
+    if "complete_cases" in summary:
+        complete = summary["complete_cases"]
+        yield html.number_table(
+            subset_scores(summary, complete, f"the {complete['n']} cases that have every modality"), heat
+        )
+    if "dice" in summary["metrics"]:
+        yield html.heading(3, "Dice by number of present modalities, and from each alone")
+        curves = {region: _by_count(summary, region) for region in summary["regions"]}
+        title = "Dice by number of present modalities"
+        chart = charts.lines_svg(
+            curves, title=title, xlabel="present modalities", ylabel=HEADINGS["dice"][0], markers=True
+        )
+        yield html.side_by_side(
+            [html.svg_figure(chart, _in_words(title, curves)), html.number_table(single_scores(run))]
+        )
+
+
+def cases_section(runs: Sequence[Run]) -> Iterator[str]:
+    """Image, reference and predictions in the best, the median and the worst case."""
+    kept = [run for run in runs if run.summary and run.predictions.is_dir()]
+    if not kept:
+        yield html.paragraph(
+            "No predictions were kept. Run evaluating with --save_predictions True: it writes them to predictions/ in "
+            "the run's folder.",
+            "missing",
+        )
+        return
+    kept = [run for run in kept if run.summary["dataset"] == kept[0].summary["dataset"]]
+    try:
+        pictures, failures = case_pictures(kept)
+    except NoPictures as reason:
+        yield html.paragraph(str(reason), "missing")
+        return
+    yield html.paragraph(
+        "Cases by mean Dice over the shown subsets and all regions. Rows: all modalities, the best single one, "
+        "the worst single one."
+    )
+    for picture in pictures:
+        yield html.heading(3, f"{picture.rank.capitalize()} case: {picture.case}")
+        caption = f"{picture.case}, mean Dice {100 * picture.dice:.1f} %"
+        yield html.png_figure(picture.png, picture.text, caption, picture.columns)
+    for failure in failures:
+        yield html.paragraph(f"Not drawn: {failure}", "missing")
+
+
+def subset_scores(summary: Mapping[str, Any], means: Mapping[str, Any], cases: str) -> Table:
+    """Every score: a row a subset, and one for the mean over subsets.
+
+    Args:
+        summary: an evaluation.
+        means: the summary, or a part of it with ``subsets`` and ``mean_over_subsets``.
+        cases: over which cases ``means`` are, in words.
+    """
+    entries = {**means["subsets"], "mean over subsets": means["mean_over_subsets"]}
+    columns = [mean_column(metric, region) for metric in summary["metrics"] for region in summary["regions"]]
+    decided = [region for region in summary["regions"] if "decided_by_policy" in means["mean_over_subsets"]]
+    columns += [Column(f"{region}, both / one empty", (f"{region} both", f"{region} one")) for region in decided]
+    rows = []
+    for subset, entry in entries.items():
+        cells = [mean_cell(metric, [entry[metric][r]]) for metric in summary["metrics"] for r in summary["regions"]]
+        for region in decided:
+            counts = entry["decided_by_policy"][region]
+            both, one = counts["both_empty"], counts["one_empty"]
+            cells.append(Cell(f"{both} / {one}", (both, one)))
+        rows.append((label(subset), label(entry["n"]), *cells))
+    caption = f"{summary['dataset']}, {cases}: mean over the n of them that have the subset. {_policy(summary)}"
+    heads = (label_column("subset"), label_column("n"))
+    return Table("subsets", "Scores by subset", caption, (*heads, *columns), 1, tuple(rows))
+
+
+def single_scores(run: Run) -> Table:
+    """Dice from each modality alone, beside the share of training cases that lacked it."""
+    summary, rates = run.summary, run.missing_rates
+    heads = [label_column(heading) for heading in ("alone", "missing in training", "n")]
+    rows = []
+    for modality in summary["modalities"]:
+        entry = summary["subsets"].get(modality)
+        if entry:
+            rate = f"{100 * rates[modality]:.0f} %" if modality in rates else UNKNOWN
+            cells: list[Cell] = [mean_cell("dice", [entry["dice"][region]]) for region in summary["regions"]]
+            rows.append((label(modality), label(rate), label(entry["n"]), *cells))
+    columns = [mean_column("dice", region) for region in summary["regions"]]
+    caption = f"Mean over n cases. {_policy(summary)}"
+    return Table("singles", "Dice from one modality", caption, (*heads, *columns), 1, tuple(rows))
+
+
+def _policy(summary: Mapping[str, Any]) -> str:
+    return f"Empty masks by policy {summary['policy']}."
+
+
+def _facts(run: Run) -> dict[str, str]:
+    """What the head of the report says of a run."""
+    record, about = run.training.record, run.trained_on
+    seconds = sum(run.training.history.get("seconds", {}).values())
+    scored = run.summary.get("run", {})
+    weights = scored.get("weights", {})
+
+    def said(key: str) -> str:
+        return str(about.get(key, UNKNOWN))
+
+    return {
+        "folder": str(run.folder),
+        "data set": str(about.get("dataset") or run.summary.get("dataset", UNKNOWN)),
+        "network": said("network"),
+        "objective": said("objective"),
+        "trained on datalist": said("datalist"),
+        "hash of the datalist": said("datalist_hash"),
+        "training cases": said("training_cases"),
+        "missing rates": rates_text(run.missing_rates),
+        "seed": said("seed"),
+        "epoch of the weights": str(record.get("epoch", UNKNOWN)),
+        "training time": f"{seconds / 60:.1f} min" if seconds else UNKNOWN,
+        "SHA-256 of the weights": str(weights.get("sha256") or record.get("sha256", UNKNOWN)),
+        "weights": str(weights.get("path", UNKNOWN)),
+        "weights say of themselves": str(weights.get("trained_on", UNKNOWN)),
+        "scored": f"{scored['part']} of {scored['datalist']}" if {"part", "datalist"} <= scored.keys() else UNKNOWN,
+        "cases scored": str(run.summary.get("cases", 0)),
+        "empty masks": str(run.summary.get("policy", "not scored")),
+    } | {
+        f"scored with {key.replace('_', ' ')}": str(value)
+        for key, value in scored.items()
+        if key not in ("weights", "datalist", "part", "policy")
+    }
+
+
+def _training_charts(run: Run, runs: Sequence[Run]) -> Iterator[str]:
+    """Loss terms, RP and beta by epoch; RP and beta of all runs have one scale, so that they can be compared."""
+    training = run.training
+    losses = {name: curve for name, curve in training.history.items() if name not in NOT_A_LOSS}
+    if losses:
+        chart = charts.lines_svg(losses, title="Loss terms", xlabel="epoch", ylabel="mean over the epoch", log=True)
+        yield html.svg_figure(chart, _in_words("Loss terms by epoch", losses))
+    for kind, title in (("rp", "Relative preference"), ("beta", "Weight beta of the pixel-wise distillation")):
+        curves = training.preference.get(kind)
+        if curves:
+            every = [other.training.preference[kind] for other in runs if other.training.preference]
+            chart = charts.lines_svg(
+                curves,
+                title=title,
+                xlabel="epoch",
+                ylabel={"rp": "RP", "beta": "beta"}[kind],
+                limits=charts.common_limits(every),
+                zero_line=kind == "rp",
+            )
+            yield html.svg_figure(chart, _in_words(f"{title} by epoch", curves))
+
+
+def _comparison_charts(settings: Sequence[Setting]) -> Iterator[str]:
+    summary = settings[0].runs[0].summary
+    for metric in summary["metrics"]:
+        heading, factor = HEADINGS[metric]
+        groups = {
+            setting.name: {
+                region: _mean_and_spread(metric, setting.means("mean_over_subsets", metric, region))
+                for region in summary["regions"]
+            }
+            for setting in settings
+        }
+        title = f"{heading}: mean over subsets"
+        limit = 100.0 if factor == 100 else None
+        text = f"{title}. " + "; ".join(
+            f"{name}: " + ", ".join(f"{region} {mean:.1f}" for region, (mean, _) in bars.items())
+            for name, bars in groups.items()
+        )
+        yield html.svg_figure(charts.bars_svg(groups, title=title, xlabel=heading, limit=limit), text)
+    for region in summary["regions"] if "dice" in summary["metrics"] else ():
+        curves = {}
+        for setting in settings:
+            counts = {c: setting.means("by_count", c, "dice", region) for c in summary["by_count"]}
+            curves[setting.name] = {int(count): _mean_and_spread("dice", values)[0] for count, values in counts.items()}
+        title = f"{region}: Dice by number of present modalities"
+        chart = charts.lines_svg(
+            curves, title=title, xlabel="present modalities", ylabel=HEADINGS["dice"][0], markers=True
+        )
+        yield html.svg_figure(chart, _in_words(title, curves))
+
+
+def _by_count(summary: Mapping[str, Any], region: str) -> dict[int, float]:
+    values = {int(count): entry["dice"][region] for count, entry in summary["by_count"].items()}
+    return {count: math.nan if value is None else HEADINGS["dice"][1] * value for count, value in values.items()}
+
+
+def _mean_and_spread(metric: str, values: Sequence[float | None]) -> tuple[float, float]:
+    mean, spread = (math.nan if value is None else float(value) for value in mean_cell(metric, values).values)
+    return mean, spread
+
+
+def _in_words(what: str, curves: Mapping[str, Mapping[int, float]]) -> str:
+    """A line chart for readers who cannot see it: where every line begins and ends."""
+    ends = []
+    for name, points in curves.items():
+        (first, begin), (last, end) = list(points.items())[0], list(points.items())[-1]
+        ends.append(f"{name} {begin:.3g} at {first}, {end:.3g} at {last}")
+    return f"{what}. {'; '.join(ends)}."
+
+
+def _without_training(run: Run) -> str:
+    sha256 = run.summary.get("run", {}).get("weights", {}).get("sha256", "")
+    return (
+        f"No curves: neither {run.folder} nor the folder of the scored weights ({sha256[:16] or 'hash unknown'}) holds "
+        f"history.csv and preference.csv of their training. Training writes both to its --output_dir."
+    )

@@ -1,0 +1,104 @@
+"""Repetitions, and paired differences with their intervals."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from passion_components.reports.comparison import Setting, check_comparable, difference, settings_of
+from passion_components.reports.runs import RunError, read_run, read_runs
+
+from .conftest import write_scores, write_training
+
+PASSION = "PassionObjective( lambda1=0.5, pixel=True, semantic=True, delta=True, beta=True )"
+
+
+def setting(make_run, name: str, dice, **description) -> Setting:
+    return Setting(name, (read_run(make_run(name, dice, **description), name),))
+
+
+class TestSettings:
+    def test_runs_that_differ_in_their_seed_are_one_setting(self, make_run):
+        folders = [make_run(f"r{seed}", {"P1": 0.5}, seed=seed) for seed in (0, 1)]
+        folders.insert(1, make_run("p", {"P1": 0.5}, objective=PASSION))
+        grouped = settings_of(read_runs(list(map(str, folders))))
+        assert [(s.name, [run.name for run in s.runs]) for s in grouped] == [("r0", ["r0", "r1"]), ("p", ["p"])]
+
+    def test_equal_descriptions_with_equal_seeds_stay_apart(self, make_run):
+        folders = [make_run(name, {"P1": 0.5}) for name in ("baseline", "moddrop")]
+        assert [s.name for s in settings_of(read_runs(list(map(str, folders))))] == ["baseline", "moddrop"]
+
+    def test_names_given_by_the_user_decide(self, make_run):
+        folders = [make_run(f"r{seed}", {"P1": 0.5}, seed=seed) for seed in range(4)]
+        words = [f"{name}={folder}" for name, folder in zip("abab", folders, strict=True)]
+        assert [(s.name, len(s.runs)) for s in settings_of(read_runs(words))] == [("a", 2), ("b", 2)]
+
+    def test_one_name_for_different_trainings_is_refused(self, make_run):
+        words = [f"a={make_run('x', {'P1': 0.5})}", f"a={make_run('y', {'P1': 0.5}, training_cases=9)}"]
+        with pytest.raises(RunError, match="training_cases is 9, but 5 in .*x, also named 'a'"):
+            settings_of(read_runs(words))
+
+    def test_runs_without_a_description_stay_apart(self, tmp_path):
+        for name in ("a", "b"):
+            (tmp_path / name).mkdir()
+            write_scores(tmp_path / name, {"P1": 0.5})
+        assert len(settings_of(read_runs([str(tmp_path / "a"), str(tmp_path / "b")]))) == 2
+
+
+class TestComparable:
+    def test_another_policy_is_refused(self, make_run):
+        folders = [make_run("a", {"P1": 0.5}), make_run("b", {"P1": 0.5})]
+        write_scores(folders[1], {"P1": 0.5}, policy="published")
+        with pytest.raises(RunError, match="policy is published, but brats in .*expected one for all runs of a table"):
+            check_comparable(read_runs(list(map(str, folders))))
+
+    def test_a_run_without_scores_is_refused(self, tmp_path):
+        write_training(tmp_path / "a")
+        with pytest.raises(RunError, match="has no summary.json; score it first"):
+            check_comparable([read_run(tmp_path / "a", "a")])
+
+
+class TestDifference:
+    def test_interval_of_two_cases_reaches_from_one_to_the_other(self, make_run):
+        first, other = setting(make_run, "a", {"P1": 0.5, "P2": 0.5}), setting(make_run, "b", {"P1": 0.6, "P2": 0.9})
+        paired = difference(other, first)
+        # a quarter of the resamples holds P1 alone, a quarter P2 alone
+        for array, expected in ((paired.value, 0.25), (paired.low, 0.1), (paired.high, 0.4)):
+            assert array.shape == (1 + 7, 2, 2)
+            np.testing.assert_allclose(array[:, 0], expected, atol=1e-12)
+            np.testing.assert_allclose(array[:, 1], 10 * expected, atol=1e-12)
+        assert paired.cases.tolist() == [2] * 8
+
+    def test_interval_narrows_as_that_of_a_mean(self, make_run):
+        rng = np.random.default_rng(0)
+        gains = {f"P{i}": float(gain) for i, gain in enumerate(rng.normal(0, 0.05, 100))}
+        first = setting(make_run, "a", dict.fromkeys(gains, 0.5))
+        paired = difference(setting(make_run, "b", {case: 0.5 + gain for case, gain in gains.items()}), first)
+        half = (paired.high - paired.low)[0, 0, 0] / 2
+        assert half == pytest.approx(1.96 * np.std(list(gains.values())) / 10, rel=0.05)
+
+    def test_only_pairs_count(self, make_run):
+        first, other = setting(make_run, "a", {"P1": 0.5, "P2": 0.5}), setting(make_run, "b", {"P2": 0.8, "P3": 0.1})
+        paired = difference(other, first)
+        assert paired.cases.tolist() == [1] * 8
+        np.testing.assert_allclose(paired.value[:, 0, 0], 0.3)
+        assert np.isnan(paired.low).all() and np.isnan(paired.high).all()
+
+    def test_scores_without_value_are_left_out(self, make_run):
+        folder = make_run("b", {"P1": 0.6, "P2": 0.9})
+        text = (folder / "metrics.csv").read_text()
+        lines = ["P2,t1,lesion,dice,nan" if line.startswith("P2,t1,lesion,dice") else line for line in text.split("\n")]
+        (folder / "metrics.csv").write_text("\n".join(lines))
+        paired = difference(Setting("b", (read_run(folder, "b"),)), setting(make_run, "a", {"P1": 0.5, "P2": 0.5}))
+        np.testing.assert_allclose(paired.value[1:, 0, 0], [0.1] + [0.25] * 6)
+        np.testing.assert_allclose(paired.value[0, 0, 0], (0.1 + 6 * 0.25) / 7)
+
+    def test_runs_of_a_setting_are_averaged_first(self, make_run):
+        runs = [read_run(make_run(f"r{i}", {"P1": dice, "P2": dice}), f"r{i}") for i, dice in enumerate((0.5, 0.7))]
+        first = setting(make_run, "a", {"P1": 0.4, "P2": 0.4})
+        np.testing.assert_allclose(difference(Setting("r", tuple(runs)), first).value[:, 0, 0], 0.2)
+
+    def test_same_runs_same_interval(self, make_run):
+        rng = np.random.default_rng(1)
+        settings = [setting(make_run, n, {f"P{i}": rng.uniform(0.3, 1) for i in range(9)}) for n in "ab"]
+        np.testing.assert_array_equal(difference(*settings).low, difference(*settings).low)
