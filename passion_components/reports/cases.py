@@ -14,7 +14,8 @@ import numpy as np
 
 from passion_components.data.datalists import load_datalist
 from passion_components.data.errors import CaseError
-from passion_components.data.nifti import check_one_grid, read_volume
+from passion_components.data.grid import check_one_grid
+from passion_components.data.volumes import read_volume
 from passion_components.datasets import DatasetSpec, dataset_spec
 from passion_components.modalities import subset_name
 from passion_components.reports import slices
