@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from passion_components.engines.description import AS_LISTED
 from passion_components.reports.cells import (
     Cell,
     Column,
@@ -121,7 +122,9 @@ def differences_table(settings: Sequence[Setting]) -> Table:
 
 
 def components(setting: Setting) -> dict[str, bool]:
-    """Which components of Eq. 14 a setting was trained with; empty where it is neither Eq. 14 nor Eq. 2."""
+    """Which components of Eq. 14 a setting was trained with; empty where it is neither Eq. 14 nor Eq. 2 alone."""
+    if setting.trained_on.get("presence_sampling", AS_LISTED) != AS_LISTED:
+        return {}
     objective = str(setting.trained_on.get("objective", ""))
     if objective.startswith("BaselineObjective("):
         return dict.fromkeys(COMPONENTS, False)
@@ -139,8 +142,9 @@ def rates_text(rates: Mapping[str, float]) -> str:
 
 
 def trained_with(trained_on: Mapping[str, Any]) -> str:
-    """Names of network and objective, as ``RFNet, Passion``."""
+    """Names of network, objective and what presence was reduced by, as ``RFNet, Passion, moddrop``."""
     words = [str(trained_on.get("network", "")).split(",")[0], str(trained_on.get("objective", "")).split("(")[0]]
+    words.append(str(trained_on.get("presence_sampling", "")).replace(AS_LISTED, ""))
     return ", ".join(word.removesuffix("Objective") for word in words if word) or "unknown"
 
 

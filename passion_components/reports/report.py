@@ -195,6 +195,7 @@ def _facts(run: Run) -> dict[str, str]:
         "data set": str(about.get("dataset") or run.summary.get("dataset", UNKNOWN)),
         "network": said("network"),
         "objective": said("objective"),
+        "presence in training": said("presence_sampling"),
         "trained on datalist": said("datalist"),
         "hash of the datalist": said("datalist_hash"),
         "training cases": said("training_cases"),

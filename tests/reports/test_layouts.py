@@ -54,6 +54,12 @@ class TestTables:
     def test_components_stand_fewest_first(self, tables):
         assert [row[:4] for row in lines(tables["table2"])] == [["no"] * 4, ["no"] * 4, ["yes", "yes", "no", "yes"]]
 
+    def test_a_setting_that_also_drops_modalities_is_no_row_of_the_ablation(self, make_run):
+        made = [make_run(name, {"P1": 0.5}, presence_sampling=name) for name in ("as listed", "moddrop")]
+        tables = {table.name: table for table in comparison_tables(settings_of(read_runs(list(map(str, made)))))}
+        assert [row[2].text for row in tables["table1"].rows] == ["RFNet, Baseline", "RFNet, Baseline, moddrop"]
+        assert len(tables["table2"].rows) == 1
+
     def test_subsets_are_columns_in_the_order_of_the_data_set(self, tables):
         table = tables["table3_dice"]
         names = ["t1", "flair", "t1ce", "t1+flair", "t1+t1ce", "flair+t1ce", "t1+flair+t1ce", "Avg."]
