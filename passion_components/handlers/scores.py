@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,9 @@ from ignite.engine import Engine, Events
 
 from passion_components.data.errors import CaseError
 from passion_components.datasets import DatasetSpec
-from passion_components.metrics.scores import METRICS, ScoreBook, score_predictions
+from passion_components.metrics.book import ScoreBook
+from passion_components.metrics.empties import DEFAULT_POLICY
+from passion_components.metrics.scores import DEFAULT_METRICS, check_scoring, score_predictions
 from passion_components.modalities import present_names
 
 
@@ -24,15 +26,29 @@ class SubsetScoresHandler:
 
     Args:
         spec: data set, for regions and names.
-        metrics: which of ``dice`` and ``hd95``.
+        metrics: which of ``METRICS``.
+        policy: name of the rule for empty masks.
+        min_region_voxels: region -> voxels below which a prediction of it counts as none.
         output_dir: where to write, or None to write nothing.
+
+    Raises:
+        ValueError: a metric, policy or region that does not exist.
     """
 
     def __init__(
-        self, *, spec: DatasetSpec, metrics: Sequence[str] = METRICS, output_dir: Path | str | None = None
+        self,
+        *,
+        spec: DatasetSpec,
+        metrics: Sequence[str] = DEFAULT_METRICS,
+        policy: str = DEFAULT_POLICY,
+        min_region_voxels: Mapping[str, int] | None = None,
+        output_dir: Path | str | None = None,
     ) -> None:
         self.spec = spec
         self.metrics = tuple(metrics)
+        self.policy = policy
+        self.min_region_voxels = dict(min_region_voxels or {})
+        check_scoring(spec.regions, policy=policy, metrics=metrics, min_region_voxels=self.min_region_voxels)
         self.output_dir = None if output_dir is None else Path(output_dir)
         self.book = self._new_book()
 
@@ -61,9 +77,17 @@ class SubsetScoresHandler:
         if predictions.shape[1:] != reference.shape:
             raise CaseError(f"{item['case']}: label {reference.shape} and scan {predictions.shape[1:]} differ in size")
         spacing = np.linalg.norm(np.asarray(item["image"].meta["original_affine"])[:3, :3], axis=0)
-        scores = score_predictions(predictions, reference, self.spec.regions, spacing.tolist(), metrics=self.metrics)
+        scores = score_predictions(
+            predictions,
+            reference,
+            self.spec.regions,
+            spacing.tolist(),
+            policy=self.policy,
+            metrics=self.metrics,
+            min_region_voxels=self.min_region_voxels,
+        )
         for presence, of_subset in zip(item["subsets"], scores, strict=True):
-            self.book.add(item["case"], present_names(presence, self.spec.modalities), of_subset)
+            self.book.add(item["case"], present_names(presence, self.spec.modalities), *of_subset)
 
     def finish(self, engine: Engine) -> None:
         """Put means into the metrics and write the record."""
@@ -76,4 +100,4 @@ class SubsetScoresHandler:
         self.book.write_json(self.output_dir / "summary.json", run)
 
     def _new_book(self) -> ScoreBook:
-        return ScoreBook(dataset=self.spec.name, modalities=self.spec.modalities)
+        return ScoreBook(dataset=self.spec.name, modalities=self.spec.modalities, policy=self.policy)
