@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -51,6 +51,13 @@ class CaseDataset(Dataset):
         if self.cache and self._cached is None:
             bar = tqdm(self.cases, desc="reading cases", unit="case", leave=False, disable=None)
             self._cached = [self.preprocessing(dict(case)) for case in bar]
+
+    def leave_out(self, names: Collection[str]) -> None:
+        """Forget the cases of these names; nothing of them is read from now on."""
+        keep = [index for index, case in enumerate(self.cases) if case["case"] not in names]
+        self.cases = [self.cases[index] for index in keep]
+        if self._cached is not None:
+            self._cached = [self._cached[index] for index in keep]
 
     def __len__(self) -> int:
         return len(self.cases)

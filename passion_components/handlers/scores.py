@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,22 +12,22 @@ from passion_components.data.errors import CaseError
 from passion_components.datasets import DatasetSpec
 from passion_components.metrics.book import ScoreBook
 from passion_components.metrics.empties import DEFAULT_POLICY
-from passion_components.metrics.scores import DEFAULT_METRICS, check_scoring, score_predictions
-from passion_components.modalities import present_names
+from passion_components.metrics.record import EvaluationRecord
+from passion_components.metrics.scores import DEFAULT_METRICS, CaseScores, check_scoring, score_predictions
+from passion_components.modalities import present_names, subset_name
 
 
 class SubsetScoresHandler:
     """Score label maps in the scan's own grid and spacing; put means into ``engine.state.metrics``.
 
-    ``mean_dice`` (and ``mean_hd95``) is the mean over cases, subsets and regions. With ``output_dir`` the record is
-    written there at the end: ``metrics.csv`` and ``summary.json``.
+    ``mean_dice`` (and ``mean_hd95``) is the mean over cases, subsets and regions.
 
     Args:
         spec: data set, for regions and names.
         metrics: which of ``METRICS``.
         policy: name of the rule for empty masks.
         min_region_voxels: region -> voxels below which a prediction of it counts as none.
-        output_dir: where to write, or None to write nothing.
+        record: gets the scores of each case when it is done; None to keep means only.
 
     Raises:
         ValueError: a metric, policy or region that does not exist.
@@ -42,14 +40,14 @@ class SubsetScoresHandler:
         metrics: Sequence[str] = DEFAULT_METRICS,
         policy: str = DEFAULT_POLICY,
         min_region_voxels: Mapping[str, int] | None = None,
-        output_dir: Path | str | None = None,
+        record: EvaluationRecord | None = None,
     ) -> None:
         self.spec = spec
         self.metrics = tuple(metrics)
         self.policy = policy
         self.min_region_voxels = dict(min_region_voxels or {})
         check_scoring(spec.regions, policy=policy, metrics=metrics, min_region_voxels=self.min_region_voxels)
-        self.output_dir = None if output_dir is None else Path(output_dir)
+        self.record = record
         self.book = self._new_book()
 
     def attach(self, engine: Engine) -> None:
@@ -65,10 +63,14 @@ class SubsetScoresHandler:
     def collect(self, engine: Engine) -> None:
         """Score the predictions of the cases in the batch."""
         for item, output in zip(engine.state.batch, engine.state.output, strict=True):
-            self.score(item, output)
+            scores = self.score(item, output)
+            for subset, of_subset in scores.items():
+                self.book.add(item["case"], subset.split("+"), *of_subset)
+            if self.record is not None:
+                self.record.add(item["case"], scores)
 
-    def score(self, item: dict[str, Any], output: dict[str, Any]) -> None:
-        """Score one case: predictions (n, *S) of the subsets (n, M) against the reference (1, *S).
+    def score(self, item: dict[str, Any], output: dict[str, Any]) -> dict[str, CaseScores]:
+        """Scores, by name of the subset, of predictions (n, *S) of subsets (n, M) against the reference (1, *S).
 
         Raises:
             CaseError: label and scan differ in size.
@@ -86,18 +88,15 @@ class SubsetScoresHandler:
             metrics=self.metrics,
             min_region_voxels=self.min_region_voxels,
         )
-        for presence, of_subset in zip(item["subsets"], scores, strict=True):
-            self.book.add(item["case"], present_names(presence, self.spec.modalities), *of_subset)
+        modalities = self.spec.modalities
+        names = [subset_name(present_names(presence, modalities), modalities) for presence in item["subsets"]]
+        return dict(zip(names, scores, strict=True))
 
     def finish(self, engine: Engine) -> None:
-        """Put means into the metrics and write the record."""
+        """Put means into the metrics, None where there is no score."""
+        scored = any(self.book.counts().values())
         for metric in self.metrics:
-            engine.state.metrics[f"mean_{metric}"] = self.book.mean(metric)
-        if self.output_dir is None:
-            return
-        run = {"weights": dataclasses.asdict(engine.state.weights)}
-        self.book.write_csv(self.output_dir / "metrics.csv")
-        self.book.write_json(self.output_dir / "summary.json", run)
+            engine.state.metrics[f"mean_{metric}"] = self.book.mean(metric) if scored else None
 
     def _new_book(self) -> ScoreBook:
         return ScoreBook(dataset=self.spec.name, modalities=self.spec.modalities, policy=self.policy)
