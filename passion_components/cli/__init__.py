@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from passion_components import __version__
-from passion_components.cli import convert_weights, phantom, prepare, simulate_missing
+from passion_components.cli import convert_weights, evaluate, phantom, prepare, simulate_missing
 
 app = typer.Typer(
     name="passion",
@@ -20,6 +20,7 @@ app = typer.Typer(
 app.add_typer(phantom.app, name="phantom")
 app.add_typer(prepare.app, name="prepare")
 app.command("convert-weights")(convert_weights.convert_weights)
+app.command("evaluate")(evaluate.evaluate)
 app.command("simulate-missing")(simulate_missing.simulate_missing)
 
 

@@ -67,10 +67,32 @@ def _score_rows(summary: Mapping[str, Any], entries: Sequence[Mapping[str, Any]]
             rows.append(_line([region] + [_number(entry[metric][region], factor) for entry in entries]))
     rows.append(_line(["n"] + [str(entry["n"]) for entry in entries]))
     for region in summary["regions"]:
-        decided = [entry["decided_by_policy"][region] for entry in entries]
-        cells = [f"{counts['both_empty']} / {counts['one_empty']}" for counts in decided]
-        rows.append(_line([f"{region} both / one empty", *cells]))
+        rows.append(_line([f"{region} both / one empty", *(_decided(entry, region) for entry in entries)]))
     return rows
+
+
+def _decided(entry: Mapping[str, Any], region: str) -> str:
+    """How many scores the policy decided since both masks, and since one of them, had no voxel."""
+    counts = entry["decided_by_policy"][region]
+    return f"{counts['both_empty']} / {counts['one_empty']}"
+
+
+def region_table_markdown(summary: Mapping[str, Any]) -> str:
+    """Scores of label maps from who knows what: a row per region, a column per metric and for what the policy decided.
+
+    Args:
+        summary: what ``ScoreBook.summary`` returned; its subsets are not told apart.
+    """
+    means, metrics = summary["mean_over_subsets"], summary["metrics"]
+    rows = [
+        _line(["region", *(HEADINGS[metric][0] for metric in metrics), "n", "both / one empty"]),
+        "|:---" + "|---:" * (len(metrics) + 2) + "|",
+    ]
+    for region in summary["regions"]:
+        scores = [_number(means[metric][region], HEADINGS[metric][1]) for metric in metrics]
+        rows.append(_line([region, *scores, str(means["n"]), _decided(means, region)]))
+    caption = f"{summary['dataset']}, means over {summary['cases']} cases. {_rules(summary)}"
+    return "\n".join([caption, "", *rows, ""])
 
 
 def write_subset_table(*, output_dir: Path | str) -> None:
@@ -102,7 +124,9 @@ def _rules(summary: Mapping[str, Any]) -> str:
             (name, unit), factor = HEADINGS[metric][0].split(", "), HEADINGS[metric][1]
             cells.append(f"{name} {factor * scores[metric]:g} {unit}")
         rules.append(f"{label} {', '.join(cells)}")
-    return f"Empty masks by policy `{policy.name}`: {'; '.join(rules)}; scores so decided are counted below n."
+    return (
+        f"Empty masks by policy `{policy.name}`: {'; '.join(rules)}; scores so decided are counted as both / one empty."
+    )
 
 
 def _number(value: float | None, factor: float) -> str:

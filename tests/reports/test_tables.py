@@ -10,7 +10,7 @@ from passion_components.reports import subset_table_markdown
 TABLE = """\
 toy, 2 cases; ● given, ○ withheld. n: cases that have the subset; Avg.: mean over subsets, its n their sum. \
 Empty masks by policy `brats`: both empty Dice 100 %, HD95 0 mm; one empty Dice 0 %, HD95 373.13 mm; \
-scores so decided are counted below n.
+scores so decided are counted as both / one empty.
 
 | t1 | ● | ○ | ● | Avg. |
 |:---|---:|---:|---:|---:|
