@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 
 @dataclass(frozen=True)
@@ -57,6 +57,14 @@ class DatasetSpec:
         if scheme is not None and scheme not in schemes:
             raise ValueError(f"unknown label scheme {scheme!r} of {self.name}; accepted: {', '.join(schemes)}")
         return schemes[scheme or self.name]
+
+    def with_scheme(self, scheme: str | None) -> DatasetSpec:
+        """The data set with the label codes of a scheme.
+
+        Raises:
+            ValueError: as :meth:`codes`.
+        """
+        return replace(self, label_codes=self.codes(scheme))
 
     def file_code(self, class_index: int, scheme: str | None = None) -> int:
         """The value that stands for a class in label files of a scheme."""

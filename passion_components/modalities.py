@@ -62,9 +62,19 @@ def present_names(presence: torch.Tensor, modalities: Sequence[str]) -> tuple[st
     return tuple(name for name, here in zip(modalities, presence.tolist(), strict=True) if here)
 
 
-def subset_table(modalities: Sequence[str]) -> torch.Tensor:
-    """All subsets as one bool tensor of shape (2^M - 1, M), rows in the order of :func:`all_subsets`."""
-    return torch.stack([presence_vector(subset, modalities) for subset in all_subsets(modalities)])
+def subset_table(modalities: Sequence[str], names: Sequence[str] | None = None) -> torch.Tensor:
+    """Subsets as one bool tensor (n, M): those of these names (``t1+t2``), by default all 2^M - 1.
+
+    Rows are in the order of :func:`all_subsets`, or of ``names``.
+
+    Raises:
+        ValueError: a name that is no non-empty subset of the modalities.
+    """
+    if names is None:
+        subsets = all_subsets(modalities)
+    else:
+        subsets = [tuple(subset_name(name.split("+"), modalities).split("+")) for name in names]
+    return torch.stack([presence_vector(subset, modalities) for subset in subsets])
 
 
 def subsets_within(table: torch.Tensor, presence: torch.Tensor) -> torch.Tensor:

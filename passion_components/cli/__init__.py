@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from passion_components import __version__
-from passion_components.cli import check, convert_weights, phantom, prepare, report, simulate_missing, tables
+from passion_components.cli import check, convert_weights, evaluate, phantom, prepare, report, simulate_missing, tables
 
 app = typer.Typer(
     name="passion",
@@ -21,6 +21,7 @@ app.add_typer(phantom.app, name="phantom")
 app.add_typer(prepare.app, name="prepare")
 app.command("check")(check.check)
 app.command("convert-weights")(convert_weights.convert_weights)
+app.command("evaluate")(evaluate.evaluate)
 app.command("simulate-missing")(simulate_missing.simulate_missing)
 app.command("tables")(tables.tables)
 app.command("report")(report.report)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -71,6 +71,10 @@ class CaseDataset(Dataset):
                 self.cache.check_room(item, len(self.cases))
             self.cache.put(index, item)
         self._filled = True
+
+    def leave_out(self, names: Collection[str]) -> None:
+        """Forget the cases of these names, before a cache is filled; nothing of them is read from now on."""
+        self.cases = [case for case in self.cases if case["case"] not in names]
 
     def __len__(self) -> int:
         return len(self.cases)

@@ -10,14 +10,16 @@ import difflib
 import json
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from passion_components.data.datalists import check_files_exist, load_datalist
+from passion_components.data.datalists import check_files_exist, load_datalist, presence_table
 from passion_components.data.scans import find_scan_cases
 from passion_components.data.words import nearest
 from passion_components.datasets import DatasetSpec
 from passion_components.handlers.checkpoint import STATE_FILE
+from passion_components.metrics import scores
+from passion_components.modalities import subset_table, subsets_within
 
 _RUN_ARGUMENTS = ("run_id", "init_id", "final_id", "meta_file", "config_file", "logging_file", "tracking", "args_file")
 
@@ -53,14 +55,17 @@ def check_training(
     resume: bool,
     epochs: int,
     lr_horizon: int | None,
+    validation_subsets: Sequence[str] | None = None,
 ) -> None:
-    """Refuse a training that cannot start: cases, output folder, epochs.
+    """Refuse a training that cannot start: cases, output folder, epochs, subsets to validate.
 
     Raises:
         SystemExit: in one line.
     """
     check_cases(datalist=datalist, part="training", modalities=modalities)
     check_cases(datalist=datalist, part="validation", modalities=modalities, may_be_empty=True)
+    if validation_subsets is not None:
+        _check_validation_subsets(validation_subsets, load_datalist(datalist, "validation", modalities), modalities)
     found = [name for name in (STATE_FILE, "model.pt", "model_last.pt") if (Path(output_dir) / name).exists()]
     if found and not resume:
         raise SystemExit(
@@ -69,6 +74,20 @@ def check_training(
         )
     if epochs < 1 or (lr_horizon is not None and epochs > lr_horizon):
         raise SystemExit(f"error: --epochs {epochs}: accepted are 1 to --lr_horizon ({lr_horizon or 'any number'})")
+
+
+def check_scoring(
+    *, spec: DatasetSpec, policy: str, metrics: Sequence[str], min_region_voxels: Mapping[str, int]
+) -> None:
+    """Refuse settings of an evaluation that name what does not exist.
+
+    Raises:
+        SystemExit: in one line.
+    """
+    try:
+        scores.check_scoring(spec.regions, policy=policy, metrics=metrics, min_region_voxels=min_region_voxels)
+    except ValueError as error:
+        raise SystemExit(f"error: {error}") from error
 
 
 def check_cases(*, datalist: Path | str, part: str, modalities: Sequence[str], may_be_empty: bool = False) -> None:
@@ -109,6 +128,24 @@ def check_scans(*, dataset_dir: Path | str, spec: DatasetSpec) -> None:
         find_scan_cases(dataset_dir, spec)
     except (FileNotFoundError, ValueError) as error:
         raise SystemExit(f"error: {error}") from error
+
+
+def _check_validation_subsets(
+    names: Sequence[str], cases: Sequence[Mapping[str, str]], modalities: Sequence[str]
+) -> None:
+    """Refuse names that are no subsets, and subsets that no validation case has."""
+    if isinstance(names, str) or not names:
+        raise SystemExit(
+            f"error: --validation_subsets {names!r}: expected a list like \"['t1','t1+t2']\", or None for all"
+        )
+    try:
+        table = subset_table(modalities, names)
+    except ValueError as error:
+        raise SystemExit(f"error: --validation_subsets: {error}") from error
+    if cases and not any(len(subsets_within(table, presence)) for presence in presence_table(cases, modalities)):
+        raise SystemExit(
+            f"error: --validation_subsets: no validation case has {' or '.join(names)}; name other subsets"
+        )
 
 
 def _command_line(argv: Sequence[str]) -> tuple[list[str], list[str]]:

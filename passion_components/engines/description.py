@@ -30,12 +30,12 @@ def describe_run(
 
     ``presence_sampling`` are the overlays that reduce presence at random (ModDrop, PDT).
     """
-    shapes = json.dumps({name: list(value.shape) for name, value in network.state_dict().items()}, sort_keys=True)
+    shapes = {name: list(value.shape) for name, value in network.state_dict().items()}
     parameters = sum(parameter.numel() for parameter in network.parameters())
     return {
         "dataset": spec.name,
         "network": f"{type(network).__name__}, {parameters:,} parameters",
-        "network_shapes": hashlib.sha256(shapes.encode()).hexdigest()[:16],
+        "network_shapes": _digest(json.dumps(shapes, sort_keys=True)),
         "objective": " ".join(repr(objective).split()),
         "presence_sampling": ", ".join(presence_sampling) or AS_LISTED,
         "datalist": Path(datalist).name,
@@ -44,3 +44,32 @@ def describe_run(
         "missing_rates": missing_rates(datalist, spec.modalities),
         "seed": seed,
     }
+
+
+def describe_evaluation(
+    *, spec: DatasetSpec, network: nn.Module, datalist: Path | str, **settings: Any
+) -> dict[str, Any]:
+    """What changes the scores of given weights: definitions of data set and network, datalist (absolute path, hash).
+
+    Args:
+        spec: data set.
+        network: its class and plain attributes count.
+        datalist: where the cases are listed.
+        settings: everything else, kept under its name.
+    """
+    plain = {
+        name: value
+        for name, value in sorted(vars(network).items())
+        if not name.startswith("_") and name != "training" and isinstance(value, bool | int | float | str | tuple)
+    }
+    return {
+        "dataset_definition": _digest(repr(spec)),
+        "network": f"{type(network).__name__} {plain}",
+        "datalist": str(Path(datalist).absolute()),
+        "datalist_hash": datalist_hash(datalist),
+        **settings,
+    }
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Sized
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import ignite.distributed as idist
 import torch
@@ -30,6 +30,7 @@ class SubsetEvaluator(SupervisedEvaluator):
         inferer: called with (image, network, presence=, subsets=), as ModalityAwareInferer is.
         modalities: names of the data set's modalities.
         all_subsets: predict from every subset that the case has; False: from all it has, together.
+        subsets: names (``t1+t2``) of the only subsets that count as all; by default every one.
         amp: bfloat16 autocast for the network.
         kwargs: further arguments of ``monai.engines.SupervisedEvaluator``.
     """
@@ -43,37 +44,47 @@ class SubsetEvaluator(SupervisedEvaluator):
         inferer: Inferer,
         modalities: Sequence[str],
         all_subsets: bool,
+        subsets: Sequence[str] | None = None,
         amp: bool = False,
         **kwargs: Any,
     ) -> None:
-        table = subset_table(modalities) if all_subsets else None
+        self.table = subset_table(modalities, subsets) if all_subsets else None
         super().__init__(
             device=device,
             val_data_loader=val_data_loader,
             network=network,
             inferer=AutocastInferer(inferer, device=device, enabled=amp),
-            prepare_batch=partial(prepare_subsets, table=table),
+            prepare_batch=partial(prepare_subsets, table=self.table),
             **kwargs,
         )
 
     def run(self, global_epoch: int = 1) -> None:  # type: ignore[override]
         """Evaluate all cases; ``global_epoch`` is the epoch of the training that asks for it."""
         if idist.get_rank() == 0:
+            self.state.epoch_length = len(cast(Sized, self.data_loader))
             super().run(global_epoch)
 
     def run_case(self, batch: Mapping[str, Any]) -> None:
         """Evaluate one collated case, whatever the data loader holds."""
-        self.data_loader, self.state.epoch_length = [batch], 1
+        self.data_loader = [batch]
         self.run()
+
+    def _iteration(self, engine: SupervisedEvaluator, batchdata: dict[str, Any]) -> Any:
+        """One case; one that has none of the wanted subsets leaves neither batch nor output."""
+        presence = batchdata["presence"]
+        if len(presence) != 1:
+            raise ValueError(f"subsets are evaluated case by case, expected a batch of 1, got {len(presence)}")
+        if self.table is not None and len(subsets_within(self.table, presence)) == 0:
+            engine.state.batch = []
+            return []
+        return super()._iteration(engine, batchdata)
 
 
 def prepare_subsets(
     batch: dict[str, Any], device: torch.device, non_blocking: bool = False, *, table: Tensor | None, **_: Any
 ) -> tuple[Tensor, Tensor | None, tuple, dict[str, Tensor]]:
-    """Image on the device, and the subsets that this case has: rows of ``table`` (2^M - 1, M), or its own presence."""
+    """Image on the device, and the subsets that this case has: rows of ``table`` (n, M), or its own presence."""
     presence = batch["presence"]
-    if len(presence) != 1:
-        raise ValueError(f"subsets are evaluated case by case, expected a batch of 1, got {len(presence)}")
     subsets = presence if table is None else subsets_within(table, presence)
     batch["subsets"] = subsets[None]
     image = batch["image"].to(device, non_blocking=non_blocking)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import logging
 import re
@@ -19,6 +20,7 @@ from passion_components.data.scans import ScanFolder
 from passion_components.engines.evaluator import SubsetEvaluator
 from passion_components.engines.weights import load_weights
 from passion_components.files import write_text_atomically
+from passion_components.metrics.record import EvaluationRecord
 
 logger = logging.getLogger(__name__)
 
@@ -50,17 +52,37 @@ def train(*, trainer: SupervisedTrainer, dataset: CaseDataset, validation: CaseD
 
 
 def evaluate(
-    *, evaluator: SubsetEvaluator, network: nn.Module, ckpt: str, output_dir: Path | str, bundle_root: Path | str
+    *,
+    evaluator: SubsetEvaluator,
+    dataset: CaseDataset,
+    record: EvaluationRecord,
+    network: nn.Module,
+    ckpt: str,
+    output_dir: Path | str,
+    bundle_root: Path | str,
 ) -> None:
-    """Score all cases of the evaluator's loader with the weights that :func:`load_weights` finds.
+    """Score the cases of ``dataset`` that the record does not hold yet, and write all of their scores.
+
+    Args:
+        evaluator: loads ``dataset``, and puts scores into ``record``.
+        dataset: the cases.
+        record: knows what an earlier run has done with the same weights and settings.
+        network: gets the weights that :func:`load_weights` finds.
+        ckpt: weights to use, or "".
+        output_dir: for the weights of a training that was made there.
+        bundle_root: the bundle, for its own weights.
 
     Raises:
         SystemExit: weights that do not fit or are not there, a case that cannot be read.
     """
 
     def run() -> None:
-        evaluator.state.weights = load_weights(network, ckpt=ckpt, output_dir=output_dir, bundle_root=bundle_root)
-        evaluator.run()
+        weights = load_weights(network, ckpt=ckpt, output_dir=output_dir, bundle_root=bundle_root)
+        evaluator.state.weights = weights
+        dataset.leave_out(record.open([case["case"] for case in dataset.cases], dataclasses.asdict(weights)))
+        if len(dataset):
+            evaluator.run()
+        record.write()
 
     _in_words(run)
 

@@ -1,4 +1,4 @@
-"""Segmentations of new scans into files."""
+"""Segmentations into files: of new scans, and of the cases of an evaluation from every subset."""
 
 from __future__ import annotations
 
@@ -71,3 +71,32 @@ class PredictionWriter:
         voxel = abs(np.linalg.det(np.asarray(affine, dtype=float)[:3, :3])) / 1000
         counts = np.bincount(np.asarray(class_map).ravel(), minlength=len(self.spec.classes))
         return [f"{name} {counts[list(classes)].sum() * voxel:.1f} ml" for name, classes in self.spec.regions.items()]
+
+
+class SubsetPredictionWriter:
+    """Write ``output_dir/<case>/<case>_<subset>_seg.nii.gz`` for every case and subset that an evaluator predicts.
+
+    The files have the scan's own geometry and the codes of a scheme of the data set.
+
+    Args:
+        spec: data set that the network was made for.
+        output_dir: where to write.
+        label_scheme: by which scheme; None: the one of the data set's own name.
+    """
+
+    def __init__(self, *, spec: DatasetSpec, output_dir: Path | str, label_scheme: str | None = None) -> None:
+        self.spec = spec
+        self.output_dir = Path(output_dir)
+        self.label_scheme = label_scheme
+
+    def attach(self, engine: Engine) -> None:
+        """Listen to a :class:`~passion_components.engines.evaluator.SubsetEvaluator`."""
+        engine.add_event_handler(Events.ITERATION_COMPLETED, self)
+
+    def __call__(self, engine: Engine) -> None:
+        for item, output in zip(engine.state.batch, engine.state.output, strict=True):
+            case, scan = item["case"], item["image"].meta["filename_or_obj"]
+            for presence, class_map in zip(item["subsets"], output["pred"], strict=True):
+                subset = subset_name(present_names(presence, self.spec.modalities), self.spec.modalities)
+                path = self.output_dir / case / f"{case}_{subset}_seg.nii.gz"
+                write_label_map(path, class_map, scan, self.spec, self.label_scheme)

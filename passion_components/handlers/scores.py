@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,28 +10,44 @@ from ignite.engine import Engine, Events
 
 from passion_components.data.errors import CaseError
 from passion_components.datasets import DatasetSpec
-from passion_components.metrics.scores import METRICS, ScoreBook, score_predictions
-from passion_components.modalities import present_names
+from passion_components.metrics.book import ScoreBook
+from passion_components.metrics.empties import DEFAULT_POLICY
+from passion_components.metrics.record import EvaluationRecord
+from passion_components.metrics.scores import DEFAULT_METRICS, CaseScores, check_scoring, score_predictions
+from passion_components.modalities import present_names, subset_name
 
 
 class SubsetScoresHandler:
     """Score label maps in the scan's own grid and spacing; put means into ``engine.state.metrics``.
 
-    ``mean_dice`` (and ``mean_hd95``) is the mean over cases, subsets and regions. With ``output_dir`` the record is
-    written there at the end: ``metrics.csv`` and ``summary.json``.
+    ``mean_dice`` (and ``mean_hd95``) is the mean over cases, subsets and regions.
 
     Args:
         spec: data set, for regions and names.
-        metrics: which of ``dice`` and ``hd95``.
-        output_dir: where to write, or None to write nothing.
+        metrics: which of ``METRICS``.
+        policy: name of the rule for empty masks.
+        min_region_voxels: region -> voxels below which a prediction of it counts as none.
+        record: gets the scores of each case when it is done; None to keep means only.
+
+    Raises:
+        ValueError: a metric, policy or region that does not exist.
     """
 
     def __init__(
-        self, *, spec: DatasetSpec, metrics: Sequence[str] = METRICS, output_dir: Path | str | None = None
+        self,
+        *,
+        spec: DatasetSpec,
+        metrics: Sequence[str] = DEFAULT_METRICS,
+        policy: str = DEFAULT_POLICY,
+        min_region_voxels: Mapping[str, int] | None = None,
+        record: EvaluationRecord | None = None,
     ) -> None:
         self.spec = spec
         self.metrics = tuple(metrics)
-        self.output_dir = None if output_dir is None else Path(output_dir)
+        self.policy = policy
+        self.min_region_voxels = dict(min_region_voxels or {})
+        check_scoring(spec.regions, policy=policy, metrics=metrics, min_region_voxels=self.min_region_voxels)
+        self.record = record
         self.book = self._new_book()
 
     def attach(self, engine: Engine) -> None:
@@ -49,10 +63,14 @@ class SubsetScoresHandler:
     def collect(self, engine: Engine) -> None:
         """Score the predictions of the cases in the batch."""
         for item, output in zip(engine.state.batch, engine.state.output, strict=True):
-            self.score(item, output)
+            scores = self.score(item, output)
+            for subset, of_subset in scores.items():
+                self.book.add(item["case"], subset.split("+"), *of_subset)
+            if self.record is not None:
+                self.record.add(item["case"], scores)
 
-    def score(self, item: dict[str, Any], output: dict[str, Any]) -> None:
-        """Score one case: predictions (n, *S) of the subsets (n, M) against the reference (1, *S).
+    def score(self, item: dict[str, Any], output: dict[str, Any]) -> dict[str, CaseScores]:
+        """Scores, by name of the subset, of predictions (n, *S) of subsets (n, M) against the reference (1, *S).
 
         Raises:
             CaseError: label and scan differ in size.
@@ -61,19 +79,24 @@ class SubsetScoresHandler:
         if predictions.shape[1:] != reference.shape:
             raise CaseError(f"{item['case']}: label {reference.shape} and scan {predictions.shape[1:]} differ in size")
         spacing = np.linalg.norm(np.asarray(item["image"].meta["original_affine"])[:3, :3], axis=0)
-        scores = score_predictions(predictions, reference, self.spec.regions, spacing.tolist(), metrics=self.metrics)
-        for presence, of_subset in zip(item["subsets"], scores, strict=True):
-            self.book.add(item["case"], present_names(presence, self.spec.modalities), of_subset)
+        scores = score_predictions(
+            predictions,
+            reference,
+            self.spec.regions,
+            spacing.tolist(),
+            policy=self.policy,
+            metrics=self.metrics,
+            min_region_voxels=self.min_region_voxels,
+        )
+        modalities = self.spec.modalities
+        names = [subset_name(present_names(presence, modalities), modalities) for presence in item["subsets"]]
+        return dict(zip(names, scores, strict=True))
 
     def finish(self, engine: Engine) -> None:
-        """Put means into the metrics and write the record."""
+        """Put means into the metrics, None where there is no score."""
+        scored = any(self.book.counts().values())
         for metric in self.metrics:
-            engine.state.metrics[f"mean_{metric}"] = self.book.mean(metric)
-        if self.output_dir is None:
-            return
-        run = {"weights": dataclasses.asdict(engine.state.weights)}
-        self.book.write_csv(self.output_dir / "metrics.csv")
-        self.book.write_json(self.output_dir / "summary.json", run)
+            engine.state.metrics[f"mean_{metric}"] = self.book.mean(metric) if scored else None
 
     def _new_book(self) -> ScoreBook:
-        return ScoreBook(dataset=self.spec.name, modalities=self.spec.modalities)
+        return ScoreBook(dataset=self.spec.name, modalities=self.spec.modalities, policy=self.policy)

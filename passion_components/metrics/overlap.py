@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from passion_components.metrics.empties import empty_policy
+from passion_components.metrics.empties import DEFAULT_POLICY, empty_policy
 
 
-def dice(prediction: np.ndarray, target: np.ndarray, *, policy: str = "brats") -> float:
+def dice(prediction: np.ndarray, target: np.ndarray, *, policy: str = DEFAULT_POLICY) -> float:
     """Dice coefficient 2 |A n B| / (|A| + |B|), in [0, 1].
 
     Args:
@@ -20,11 +20,14 @@ def dice(prediction: np.ndarray, target: np.ndarray, *, policy: str = "brats") -
     """
     check_masks(prediction, target)
     rule = empty_policy(policy)
-    n_prediction, n_target = np.count_nonzero(prediction), np.count_nonzero(target)
-    by_rule = rule.score("dice", prediction_empty=n_prediction == 0, target_empty=n_target == 0)
-    if by_rule is not None:
-        return by_rule
-    return float(2 * np.count_nonzero(prediction & target) / (n_prediction + n_target))
+    by_rule = rule.scores(prediction_empty=not prediction.any(), target_empty=not target.any())
+    return dice_of_voxels(prediction, target) if by_rule is None else by_rule["dice"]
+
+
+def dice_of_voxels(prediction: np.ndarray, target: np.ndarray) -> float:
+    """:func:`dice` of masks of which at least one has voxels."""
+    shared = np.count_nonzero(prediction & target)
+    return float(2 * shared / (np.count_nonzero(prediction) + np.count_nonzero(target)))
 
 
 def check_masks(prediction: np.ndarray, target: np.ndarray) -> None:

@@ -1,16 +1,19 @@
-"""95th percentile of the distances between the surfaces of two masks."""
+"""Distances between the surfaces of two masks: their maximum and their 95th percentile."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 
 import numpy as np
 from scipy.ndimage import distance_transform_edt
 from scipy.spatial import cKDTree
 
-from passion_components.metrics.empties import EmptyPolicy, empty_policy
+from passion_components.metrics.empties import DEFAULT_POLICY, empty_policy
 from passion_components.metrics.overlap import check_masks
+
+PERCENTILES: Mapping[str, float] = {"hd95": 95.0, "hd": 100.0}
+"""Surface metric -> percentile of the distances of both directions together."""
 
 VOXELS_PER_LOOKUP = 20
 """Voxels of a distance map that are made in the time of one look-up in a tree, as measured; a matter of speed only."""
@@ -64,7 +67,9 @@ class Surface:
         return distance_transform_edt(elsewhere, sampling=self.spacing)[tuple((self.indices - start).T)]
 
 
-def hd95(prediction: np.ndarray, target: np.ndarray, spacing: Sequence[float], *, policy: str = "brats") -> float:
+def hd95(
+    prediction: np.ndarray, target: np.ndarray, spacing: Sequence[float], *, policy: str = DEFAULT_POLICY
+) -> float:
     """Symmetric 95 % Hausdorff distance in mm, by the published definition.
 
     It is the 95th percentile (linear interpolation) of both directed surface-to-surface distances **together**, not
@@ -80,16 +85,15 @@ def hd95(prediction: np.ndarray, target: np.ndarray, spacing: Sequence[float], *
         ValueError: masks that are not bool or differ in shape, a spacing that does not fit, an unknown policy.
     """
     check_masks(prediction, target)
-    return hd95_of_surfaces(Surface(prediction, spacing), Surface(target, spacing), empty_policy(policy))
+    surfaces = Surface(prediction, spacing), Surface(target, spacing)
+    by_rule = empty_policy(policy).scores(prediction_empty=surfaces[0].empty, target_empty=surfaces[1].empty)
+    return surface_scores(*surfaces, ["hd95"])["hd95"] if by_rule is None else by_rule["hd95"]
 
 
-def hd95_of_surfaces(prediction: Surface, target: Surface, policy: EmptyPolicy) -> float:
-    """:func:`hd95` of masks whose surfaces are known."""
-    by_rule = policy.score("hd95", prediction_empty=prediction.empty, target_empty=target.empty)
-    if by_rule is not None:
-        return by_rule
+def surface_scores(prediction: Surface, target: Surface, metrics: Sequence[str]) -> dict[str, float]:
+    """Surface metrics (names in ``PERCENTILES``) in mm, from the same distances; neither mask may be empty."""
     distances = np.concatenate([prediction.distances_to(target), target.distances_to(prediction)])
-    return float(np.percentile(distances, 95))
+    return {metric: float(np.percentile(distances, PERCENTILES[metric])) for metric in metrics}
 
 
 def bounding_box(mask: np.ndarray) -> tuple[slice, ...]:

@@ -129,7 +129,7 @@ def _evaluated_files(run: Run) -> tuple[DatasetSpec, dict[str, dict[str, str]]]:
     if not isinstance(about.get("datalist"), str) or not isinstance(about.get("part"), str):
         raise NoPictures(f"{run.folder}/summary.json does not name the evaluated datalist: run evaluating again.")
     try:
-        spec = dataset_spec(run.summary["dataset"])
+        spec = dataset_spec(run.summary["dataset"]).with_scheme(about.get("label_scheme"))
         cases = load_datalist(about["datalist"], about["part"], spec.modalities)
     except (ValueError, OSError) as error:
         raise NoPictures(f"The evaluated images cannot be found: {error}") from None

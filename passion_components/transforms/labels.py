@@ -29,7 +29,9 @@ class LoadLabeld(Transform):
         CaseError: when called: no label file; one that is damaged or not 3D; values that are no label codes.
     """
 
-    def __init__(self, key: Hashable = "label", *, to: Hashable, label_codes: Mapping[int | str, int]) -> None:
+    def __init__(
+        self, key: Hashable = "label", *, to: Hashable, label_codes: Mapping[int, int] | Mapping[str, int]
+    ) -> None:
         if not label_codes:
             raise ValueError("label_codes must map at least one value to a class, got none")
         self.key = key

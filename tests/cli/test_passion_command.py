@@ -56,6 +56,7 @@ class TestHelp:
             (["phantom", "heart"], "passion phantom heart --cases 25 --out hearts"),
             (["phantom", "lgg"], "passion phantom lgg --cases 12 --out lgg"),
             (["check"], "passion check hearts/datalist.json --dataset myops2020 --json report.json"),
+            (["evaluate"], "passion evaluate --pred DIR --label DIR --dataset brats2020"),
             (["simulate-missing"], "passion simulate-missing data/datalist.json --out data/missing.json"),
         ],
     )
@@ -256,3 +257,50 @@ def test_simulate_missing_follows_a_published_split(data, tmp_path, capsys, monk
     both = ("--masks", tmp_path / "split.csv", "--rates", RATES, "--out", tmp_path / "x.json")
     line = error_line(capsys, monkeypatch, "simulate-missing", data / "datalist.json", *both)
     assert line == "error: expected either --rates or --masks; give one of them"
+
+
+class TestEvaluate:
+    @pytest.fixture
+    def labels(self, data, tmp_path):
+        """Copies of two cases' labels as predictions of some tool."""
+        files = sorted(data.rglob("*_seg.nii.gz"))[:2]
+        (tmp_path / "pred").mkdir()
+        for file in files:
+            shutil.copy(file, tmp_path / "pred" / file.name.replace("_seg", ""))
+        return tmp_path / "pred"
+
+    def test_prints_and_writes_the_scores_and_tells_what_has_no_partner(self, labels, data, tmp_path):
+        out = tmp_path / "out"
+        result = run("evaluate", "--pred", labels, "--label", data, "--dataset", "brats2020", "--out", out)
+        assert result.exit_code == 0, result.output
+        assert re.search(r"\| WT \| 100.00 \| 0.00 \| 2 \| \d / 0 \|", result.stdout)
+        assert f"note: not scored, in {data} only: " in result.stderr
+        assert (out / "table.md").read_text() == result.stdout
+        assert len((out / "metrics.csv").read_text().splitlines()) == 1 + 2 * 3 * 2
+        summary = json.loads((out / "summary.json").read_text())
+        assert summary["cases"] == 2 and summary["run"] == {"predictions": str(labels), "labels": str(data)}
+
+    def test_metrics_and_policy_are_those_asked_for(self, labels, data):
+        arguments = ("--dataset", "brats2020", "--metrics", "dice,hd", "--policy", "nan")
+        output = run("evaluate", "--pred", labels, "--label", data, *arguments).stdout
+        assert "| region | Dice, % | HD, mm | n | both / one empty |" in output and "policy `nan`" in output
+
+    def test_a_failed_case_is_one_line_and_exit_code_1(self, labels, data, capsys, monkeypatch):
+        broken = sorted(labels.iterdir())[0]
+        broken.write_bytes(b"no volume")
+        arguments = ("evaluate", "--pred", labels, "--label", data, "--dataset", "brats2020")
+        monkeypatch.setattr(sys, "argv", ["passion", *map(str, arguments)])
+        with pytest.raises(SystemExit) as stop:
+            main()
+        printed = capsys.readouterr()
+        errors = [line for line in printed.err.splitlines() if line.startswith("error: ")]
+        assert (
+            stop.value.code == 1
+            and str(broken) in errors[0]
+            and errors[1:] == ["error: 1 of 2 cases scored, see above"]
+        )
+        assert "| WT | 100.00 | 0.00 | 1 |" in printed.out
+
+    def test_an_unknown_metric_is_refused(self, labels, data, capsys, monkeypatch):
+        arguments = ("evaluate", "--pred", labels, "--label", labels, "--dataset", "brats2020", "--metrics", "iou")
+        assert "metrics must be among dice, hd95, hd, got iou" in error_line(capsys, monkeypatch, *arguments)

@@ -21,7 +21,7 @@ def network() -> RFNet:
 
 @pytest.fixture
 def evaluate(network):
-    def run(*presence, all_subsets, batch_size=1, amp=False) -> list[dict]:
+    def run(*presence, all_subsets, subsets=None, batch_size=1, amp=False) -> list[dict]:
         generator = torch.Generator().manual_seed(2)
         items = [
             {"image": torch.randn(3, 16, 16, generator=generator), "presence": torch.tensor(row)} for row in presence
@@ -33,13 +33,18 @@ def evaluate(network):
             inferer=ModalityAwareInferer(roi_size=[16, 16]),
             modalities=MODALITIES,
             all_subsets=all_subsets,
+            subsets=subsets,
             amp=amp,
             decollate=False,
         )
         seen = []
         evaluator.add_event_handler(
             Events.ITERATION_COMPLETED,
-            lambda engine: seen.append({"subsets": engine.state.batch["subsets"][0], **engine.state.output}),
+            lambda engine: (
+                seen.append({"subsets": engine.state.batch["subsets"][0], **engine.state.output})
+                if engine.state.output
+                else seen.append({"batch": engine.state.batch})
+            ),
         )
         evaluator.run()
         return seen
@@ -53,6 +58,16 @@ def test_every_subset_of_what_a_case_has_and_no_other(evaluate):
     assert names == [("a",), ("c",), ("a", "c")]
     assert first["pred"].shape == (1, 3, 2, 16, 16)
     assert [present_names(row, MODALITIES) for row in second["subsets"]] == all_subsets(MODALITIES)
+
+
+def test_only_the_named_subsets_and_of_these_what_a_case_has(evaluate):
+    wanted = ["a+c", "b", "b+c"]
+    complete, without_b, without_any = evaluate(
+        [True] * 3, [True, False, True], [True, False, False], all_subsets=True, subsets=wanted
+    )
+    names = [["+".join(present_names(row, MODALITIES)) for row in seen["subsets"]] for seen in (complete, without_b)]
+    assert names == [wanted, ["a+c"]] and without_b["pred"].shape[:2] == (1, 1)
+    assert without_any == {"batch": []}
 
 
 def test_together_only_what_the_case_has(evaluate, network):

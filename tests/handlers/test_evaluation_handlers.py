@@ -1,4 +1,3 @@
-import csv
 import json
 
 import nibabel as nib
@@ -11,8 +10,9 @@ from monai.data import MetaTensor
 from passion_components.data.errors import CaseError
 from passion_components.datasets import BRATS2020
 from passion_components.engines.weights import WeightsInfo
-from passion_components.handlers.predictions import PredictionWriter
+from passion_components.handlers.predictions import PredictionWriter, SubsetPredictionWriter
 from passion_components.handlers.scores import SubsetScoresHandler
+from passion_components.metrics.record import EvaluationRecord
 
 WEIGHTS = WeightsInfo(path="w.pt", sha256="0123456789abcdef", trained_on="phantoms")
 
@@ -55,22 +55,29 @@ class TestScores:
         item = {"case": "p", "image": scan, "reference": reference, "subsets": subsets}
         return item, {"pred": torch.stack([half, reference[0]])}
 
-    def test_of_every_subset_are_written_with_what_scored_them(self, case, tmp_path):
-        engine = finish(SubsetScoresHandler(spec=BRATS2020, output_dir=tmp_path / "out"), case)
-        with open(tmp_path / "out" / "metrics.csv", newline="") as file:
-            rows = {(r["subset"], r["region"], r["metric"]): float(r["value"]) for r in csv.DictReader(file)}
-        assert len(rows) == 2 * 3 * 2
-        assert rows["flair", "WT", "dice"] == pytest.approx(2 * 4 / 12)
-        assert rows["flair", "WT", "hd95"] == pytest.approx(2.0)
-        assert rows["flair+t1", "WT", "dice"] == 1 and rows["flair+t1", "WT", "hd95"] == 0
-        assert rows["flair", "TC", "dice"] == 1
-        summary = json.loads((tmp_path / "out" / "summary.json").read_text())
-        assert summary["run"]["weights"]["sha256"] == WEIGHTS.sha256
+    def test_of_every_subset_are_in_the_record_of_the_case(self, case, tmp_path):
+        record = EvaluationRecord(output_dir=tmp_path, spec=BRATS2020, settings={"policy": "brats"})
+        record.open(["p"], {"sha256": WEIGHTS.sha256})
+        engine = finish(SubsetScoresHandler(spec=BRATS2020, record=record), case)
+        content = json.loads((tmp_path / "cases" / "p.json").read_text())
+        assert content["scores"].keys() == {"flair", "flair+t1"}
+        assert content["scores"]["flair"]["values"]["WT"] == {"dice": pytest.approx(2 * 4 / 12), "hd95": 2.0}
+        assert content["scores"]["flair"]["empty"] == {"TC": "both", "ET": "both"}
+        assert content["scores"]["flair+t1"]["values"]["WT"] == {"dice": 1, "hd95": 0}
         assert engine.state.metrics["mean_dice"] == pytest.approx((2 / 3 + 5) / 6)
 
-    def test_without_a_folder_only_the_means_are_kept(self, case, tmp_path):
-        engine = finish(SubsetScoresHandler(spec=BRATS2020, metrics=["dice"]), case)
-        assert set(engine.state.metrics) == {"mean_dice"}
+    def test_policy_metrics_and_least_sizes_are_those_asked_for(self, case):
+        handler = SubsetScoresHandler(spec=BRATS2020, metrics=["hd"], policy="nan", min_region_voxels={"WT": 5})
+        scores = handler.score(*case)
+        assert scores["flair"].empty == {"WT": "one", "TC": "both", "ET": "both"}
+        assert scores["flair+t1"].values["WT"] == {"hd": 0}
+        assert finish(handler, case).state.metrics == {"mean_hd": 0}
+
+    def test_without_any_case_there_is_no_mean(self):
+        engine = Engine(lambda engine, batch: setattr(engine.state, "batch", []) or [])
+        SubsetScoresHandler(spec=BRATS2020, metrics=["dice"]).attach(engine)
+        engine.run([0])
+        assert engine.state.metrics == {"mean_dice": None}
 
     def test_sizes_that_differ_name_the_case(self, case):
         item, output = case
@@ -103,3 +110,14 @@ class TestPredictions:
         finish(PredictionWriter(spec=BRATS2020, output_dir=tmp_path / "out"), (item, output))
         image = nib.load(tmp_path / "out" / "p" / "p_probabilities.nii.gz")
         np.testing.assert_array_equal(np.asarray(image.dataobj), probabilities[0].movedim(0, -1).numpy())
+
+    def test_of_an_evaluation_have_a_file_per_subset(self, case, tmp_path):
+        item, output = case
+        item["subsets"] = torch.tensor([[True, False, False, False], [True, False, True, False]])
+        output = {"pred": torch.cat([output["pred"], torch.zeros_like(output["pred"])])}
+        finish(SubsetPredictionWriter(spec=BRATS2020, output_dir=tmp_path / "out"), (item, output))
+        found = {path.name: nib.load(path) for path in (tmp_path / "out" / "p").iterdir()}
+        assert found.keys() == {"p_flair_seg.nii.gz", "p_flair+t1_seg.nii.gz"}
+        assert np.asarray(found["p_flair_seg.nii.gz"].dataobj)[0, 0].tolist() == [1, 4, 0, 0]
+        assert not np.asarray(found["p_flair+t1_seg.nii.gz"].dataobj).any()
+        assert np.diag(found["p_flair_seg.nii.gz"].affine).tolist() == [2, 1, 1, 1]

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from passion_components.metrics import EMPTY_POLICIES, dice, empty_policy, hd95
-from passion_components.metrics.scores import score_predictions
+from passion_components.metrics.scores import METRICS, score_predictions
 
 PUBLISHED = Path(__file__).parents[1] / "data" / "metrics_published.npz"
 REGIONS = {"WT": (1, 2, 3), "TC": (1, 3), "ET": (3,)}
@@ -111,6 +111,17 @@ class TestHd95:
             hd95(mask, mask, spacing)
 
 
+class TestHd:
+    def test_is_the_greatest_distance_where_hd95_is_a_percentile(self):
+        # 41 distances, all 0 but for the one pixel that stands 3 mm from the target's last
+        prediction, target = np.zeros((2, 1, 60), dtype=bool)
+        prediction[0, :40:2], target[0, :40:2], prediction[0, 41] = True, True, True
+        (scores,) = score_predictions(
+            prediction[None].astype(int), target.astype(int), {"all": (1,)}, (1, 1), metrics=("hd", "hd95")
+        )
+        assert scores.values["all"] == {"hd": 3.0, "hd95": 0.0}
+
+
 class TestEmptyMasks:
     @pytest.mark.parametrize(("policy", "distance"), [("brats", 373.13), ("published", 1.0)])
     def test_one_empty_mask_scores_the_worst_of_its_policy(self, policy, distance):
@@ -118,17 +129,31 @@ class TestEmptyMasks:
         for pair in ((mask, np.zeros_like(mask)), (np.zeros_like(mask), mask)):
             assert (dice(*pair, policy=policy), hd95(*pair, (1, 1, 1), policy=policy)) == (0.0, distance)
 
-    @pytest.mark.parametrize("policy", EMPTY_POLICIES)
+    @pytest.mark.parametrize("policy", ["brats", "published"])
     def test_two_empty_masks_agree(self, policy):
         none = np.zeros((4, 4, 4), dtype=bool)
         assert (dice(none, none, policy=policy), hd95(none, none, (1, 1, 1), policy=policy)) == (1.0, 0.0)
+
+    @pytest.mark.parametrize("sides", [(0, 0), (0, 2), (2, 0)])
+    def test_nan_gives_an_empty_mask_no_score(self, sides):
+        pair = [cube((4, 4, 4), (1, 1, 1), side) for side in sides]
+        assert np.isnan(dice(*pair, policy="nan")) and np.isnan(hd95(*pair, (1, 1, 1), policy="nan"))
+
+    def test_nan_leaves_masks_with_voxels_alone(self):
+        mask = cube((4, 4, 4), (1, 1, 1), 2)
+        assert (dice(mask, mask, policy="nan"), hd95(mask, mask, (1, 1, 1), policy="nan")) == (1.0, 0.0)
+
+    @pytest.mark.parametrize("policy", EMPTY_POLICIES)
+    def test_every_policy_knows_every_metric(self, policy):
+        rule = empty_policy(policy)
+        assert set(rule.both) == set(rule.one) == set(METRICS)
 
     def test_brats_is_the_default(self):
         mask = cube((4, 4), (1, 1), 2)
         assert hd95(mask, np.zeros_like(mask), (1, 1)) == 373.13
 
     def test_an_unknown_policy_is_refused_with_the_accepted_ones(self):
-        with pytest.raises(ValueError, match="'medpy'; accepted: brats, published"):
+        with pytest.raises(ValueError, match="'medpy'; accepted: brats, published, nan"):
             empty_policy("medpy")
 
 
@@ -136,8 +161,12 @@ def test_scores_equal_those_of_the_published_evaluation():
     data = np.load(PUBLISHED)
     for case, name in enumerate(data["names"]):
         prediction, target = data["pred"][case], data["target"][case]
-        scores = score_predictions(prediction[None], target, REGIONS, (1, 1, 1), policy="published")[0]
-        for column, region in enumerate(REGIONS):
-            for metric in ("dice", "hd95"):
-                expected = data[metric][case, column]
-                assert scores[region][metric] == pytest.approx(expected, abs=1e-4), (name, region, metric)
+        for least, column_of in ({}, {"WT": 0, "TC": 1, "ET": 2}), ({"ET": 500}, {"WT": 0, "TC": 1, "ET": 3}):
+            (scores,) = score_predictions(
+                prediction[None], target, REGIONS, (1, 1, 1), policy="published", min_region_voxels=least
+            )
+            found = {
+                (region, metric): scores.values[region][metric] for region in REGIONS for metric in ("dice", "hd95")
+            }
+            expected = {(region, metric): data[metric][case, column_of[region]] for region, metric in found}
+            assert found == pytest.approx(expected, abs=1e-4), name

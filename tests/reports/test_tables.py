@@ -9,7 +9,8 @@ from passion_components.reports import subset_table_markdown
 
 TABLE = """\
 toy, 2 cases; ● given, ○ withheld. n: cases that have the subset; Avg.: mean over subsets, its n their sum. \
-Empty masks by policy `brats`: both empty Dice 100 %, HD95 0 mm; one empty Dice 0 %, HD95 373.13 mm.
+Empty masks by policy `brats`: both empty Dice 100 %, HD95 0 mm; one empty Dice 0 %, HD95 373.13 mm; \
+scores so decided are counted as both / one empty.
 
 | t1 | ● | ○ | ● | Avg. |
 |:---|---:|---:|---:|---:|
@@ -21,6 +22,23 @@ Empty masks by policy `brats`: both empty Dice 100 %, HD95 0 mm; one empty Dice 
 | WT | 20.00 | – | 1.00 | 10.50 |
 | ET | 4.00 | – | 2.00 | 3.00 |
 | n | 2 | 0 | 1 | 3 |
+| WT both / one empty | 0 / 0 | 0 / 0 | 0 / 0 | 0 / 0 |
+| ET both / one empty | 1 / 1 | 0 / 0 | 0 / 0 | 1 / 1 |
+
+The same over the cases that have every modality (1):
+
+| t1 | ● | ○ | ● | Avg. |
+|:---|---:|---:|---:|---:|
+| t2 | ○ | ● | ● |  |
+| **Dice, %** |  |  |  |  |
+| WT | 20.00 | – | 90.00 | 55.00 |
+| ET | 12.35 | – | 50.00 | 31.17 |
+| **HD95, mm** |  |  |  |  |
+| WT | 10.00 | – | 1.00 | 5.50 |
+| ET | 4.00 | – | 2.00 | 3.00 |
+| n | 1 | 0 | 1 | 2 |
+| WT both / one empty | 0 / 0 | 0 / 0 | 0 / 0 | 0 / 0 |
+| ET both / one empty | 0 / 1 | 0 / 0 | 0 / 0 | 0 / 1 |
 """
 
 
@@ -28,8 +46,8 @@ Empty masks by policy `brats`: both empty Dice 100 %, HD95 0 mm; one empty Dice 
 def summary() -> dict:
     book = ScoreBook(dataset="toy", modalities=("t1", "t2"))
     et = {"dice": 0.12345, "hd95": 4.0}
-    book.add("a", ("t1",), {"WT": {"dice": 0.2, "hd95": 10.0}, "ET": et})
-    book.add("b", ("t1",), {"WT": {"dice": 0.4, "hd95": 30.0}, "ET": et})
+    book.add("a", ("t1",), {"WT": {"dice": 0.2, "hd95": 10.0}, "ET": et}, {"ET": "one"})
+    book.add("b", ("t1",), {"WT": {"dice": 0.4, "hd95": 30.0}, "ET": et}, {"ET": "both"})
     book.add("a", ("t1", "t2"), {"WT": {"dice": 0.9, "hd95": 1.0}, "ET": {"dice": 0.5, "hd95": 2.0}})
     return book.summary()
 
@@ -50,6 +68,13 @@ class TestSubsetTable:
         caption, _, *rows = subset_table_markdown(book.summary(), names).splitlines()
         assert {row.count("|") - 1 for row in rows} == {2**4 - 1 + 2}
         assert "policy `published`" in caption and "HD95, mm" not in "".join(rows)
+
+    def test_without_incomplete_cases_there_is_one_table_and_nan_is_explained(self):
+        book = ScoreBook(dataset="toy", modalities=("t1",), policy="nan")
+        book.add("a", ("t1",), {"WT": {"dice": float("nan")}}, {"WT": "one"})
+        table = subset_table_markdown(book.summary(), ("t1",))
+        assert "policy `nan`: both empty in no mean; one empty in no mean" in table
+        assert table.count("| t1 |") == 1 and "| WT | – | – |" in table
 
     def test_foreign_modalities_are_refused(self, summary):
         with pytest.raises(ValueError, match="expected the modalities t1, t2, got t1, pd"):

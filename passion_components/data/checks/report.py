@@ -6,7 +6,7 @@ import signal
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -106,7 +106,7 @@ def check_datalist(
     if jobs < 1:
         raise ValueError(f"jobs must be at least 1, got {jobs}")
     scheme = label_scheme(path) or spec.name
-    spec = replace(spec, label_codes=spec.codes(scheme))
+    spec = spec.with_scheme(scheme)
     parts = load_parts(path, spec.modalities)
     listed = [(part, case) for part, cases in parts.items() for case in cases]
     keys = [(part, case, key) for part, case in listed for key in case if key != "case"]

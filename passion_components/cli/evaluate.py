@@ -1,0 +1,59 @@
+"""``passion evaluate``: scores of label maps that any tool has made."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from passion_components.cli.progress import progress
+from passion_components.datasets import DATASETS, dataset_spec
+from passion_components.files import write_text_atomically
+from passion_components.metrics.empties import DEFAULT_POLICY, EMPTY_POLICIES
+from passion_components.metrics.label_maps import pair_label_maps, score_pairs
+from passion_components.metrics.scores import DEFAULT_METRICS, METRICS
+from passion_components.reports.tables import region_table_markdown
+
+
+def evaluate(
+    pred: Annotated[Path, typer.Option(help="Folder with predicted label maps; only read.")],
+    label: Annotated[Path, typer.Option(help="Folder with the true ones; only read.")],
+    dataset: Annotated[str, typer.Option(help=f"Whose label codes and regions: {', '.join(DATASETS)}.")],
+    out: Annotated[
+        Path | None, typer.Option(show_default=False, help="Folder for metrics.csv, summary.json and table.md.")
+    ] = None,
+    policy: Annotated[
+        str, typer.Option(help=f"What a mask without voxels scores: {', '.join(EMPTY_POLICIES)}.")
+    ] = DEFAULT_POLICY,
+    label_scheme: Annotated[
+        str | None, typer.Option(show_default=False, help="Of the files, where it is not the data set's own.")
+    ] = None,
+    metrics: Annotated[str, typer.Option(help=f"Which of {','.join(METRICS)}.")] = ",".join(DEFAULT_METRICS),
+) -> None:
+    """Score label maps of any tool as the bundles' evaluation scores its own.
+
+    Files are paired by case, at any depth: <case>.nii.gz or
+    <case>_seg.nii.gz. Both files of a case must lie on one grid.
+
+        passion evaluate --pred DIR --label DIR --dataset brats2020
+    """
+    spec = dataset_spec(dataset).with_scheme(label_scheme)
+    pairs = pair_label_maps(pred, label)
+    for note in pairs.notes:
+        typer.echo(f"note: {note}", err=True)
+    names = [name.strip() for name in metrics.split(",")]
+    with progress("scoring", len(pairs.files)) as update:
+        book, failures = score_pairs(pairs, spec, policy=policy, metrics=names, progress=lambda: update(advance=1))
+    for failure in failures:
+        typer.echo(f"error: {failure}", err=True)
+    if len(failures) < len(pairs.files):
+        run = {"predictions": str(pred.absolute()), "labels": str(label.absolute())}
+        table = region_table_markdown(book.summary(run))
+        typer.echo(table, nl=False)
+        if out is not None:
+            book.write_csv(out / "metrics.csv")
+            book.write_json(out / "summary.json", run)
+            write_text_atomically(out / "table.md", table)
+    if failures:
+        raise ValueError(f"{len(pairs.files) - len(failures)} of {len(pairs.files)} cases scored, see above")

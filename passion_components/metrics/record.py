@@ -1,0 +1,121 @@
+"""An evaluation in a folder, case by case, so that what is done is not done again."""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+from collections.abc import Collection, Mapping
+from pathlib import Path
+from typing import Any
+
+from passion_components.datasets import DatasetSpec
+from passion_components.files import write_text_atomically
+from passion_components.metrics.book import ScoreBook
+from passion_components.metrics.scores import CaseScores
+
+logger = logging.getLogger(__name__)
+
+
+class EvaluationRecord:
+    """Scores of an evaluation, kept in a folder from the moment that a case is done.
+
+    ``cases/<case>.json`` holds what one case scored from every subset, with the weights and settings that it was
+    scored with: an evaluation with the same ones goes on from there, another one starts anew. At the end follow
+    ``metrics.csv`` and ``summary.json``, which do not tell in how many runs they were made.
+
+    Args:
+        output_dir: the folder.
+        spec: data set, for names.
+        settings: plain values: whatever changes the scores, with the ``policy`` for empty masks among it.
+    """
+
+    def __init__(self, *, output_dir: Path | str, spec: DatasetSpec, settings: Mapping[str, Any]) -> None:
+        self.output_dir = Path(output_dir)
+        self.spec = spec
+        self.settings = json.loads(json.dumps(settings))
+        self.weights: dict[str, str] = {}
+        self._scores: dict[str, dict[str, CaseScores]] = {}
+
+    def open(self, cases: Collection[str], weights: Mapping[str, str]) -> set[str]:
+        """Begin an evaluation of ``cases`` with ``weights`` (``sha256`` tells which); returns the cases already done.
+
+        What was scored with other weights or settings stays where it is until the case is done again.
+        """
+        self.weights = dict(weights)
+        self._scores, changed = {}, {}
+        for case in cases:
+            made_with, scores = self._read(case)
+            if made_with == self._made_with():
+                self._scores[case] = scores
+            elif made_with:
+                changed[case] = made_with
+        if changed:
+            name, before, now = self._first_difference(next(iter(changed.values())))
+            logger.info(
+                "%s: %d cases were scored with other settings (%s was %s, now %s); they are scored anew",
+                *(self.output_dir, len(changed), name, before, now),
+            )
+        if self._scores:
+            logger.info("%s: %d of %d cases are done already", self.output_dir, len(self._scores), len(cases))
+        return set(self._scores)
+
+    def add(self, case: str, scores: Mapping[str, CaseScores]) -> None:
+        """Keep what a case scored, by name of the subset."""
+        self._scores[case] = dict(scores)
+        content = {
+            "case": case,
+            "made_with": self._made_with(),
+            "scores": {
+                subset: {"values": _without_nan(of_subset.values), "empty": of_subset.empty}
+                for subset, of_subset in scores.items()
+            },
+        }
+        write_text_atomically(self._path(case), json.dumps(content, indent=1, allow_nan=False) + "\n")
+
+    def write(self) -> None:
+        """Write ``metrics.csv`` and ``summary.json`` over all cases that are done."""
+        book = ScoreBook(dataset=self.spec.name, modalities=self.spec.modalities, policy=self.settings["policy"])
+        for case, scores in self._scores.items():
+            for subset, of_subset in scores.items():
+                book.add(case, subset.split("+"), *of_subset)
+        book.write_csv(self.output_dir / "metrics.csv")
+        book.write_json(self.output_dir / "summary.json", {"weights": self.weights, **self.settings})
+
+    def _path(self, case: str) -> Path:
+        return self.output_dir / "cases" / f"{case}.json"
+
+    def _made_with(self) -> dict[str, Any]:
+        return {"weights": self.weights["sha256"], **self.settings}
+
+    def _read(self, case: str) -> tuple[dict[str, Any], dict[str, CaseScores]]:
+        """What a case was scored with, and its scores; both empty where there is no readable record of it."""
+        try:
+            content = json.loads(self._path(case).read_text(encoding="utf-8"))
+            scores = {
+                subset: CaseScores(_with_nan(of_subset["values"]), of_subset["empty"])
+                for subset, of_subset in content["scores"].items()
+            }
+            return dict(content["made_with"]), scores
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            return {}, {}
+
+    def _first_difference(self, before: Mapping[str, Any]) -> tuple[str, Any, Any]:
+        now = self._made_with()
+        name = next(name for name in [*now, *before] if before.get(name) != now.get(name))
+        return name, before.get(name), now.get(name)
+
+
+def _without_nan(values: Mapping[str, Mapping[str, float]]) -> dict[str, dict[str, float | None]]:
+    """Scores as JSON can hold them."""
+    return {
+        region: {metric: None if math.isnan(value) else value for metric, value in of_region.items()}
+        for region, of_region in values.items()
+    }
+
+
+def _with_nan(values: Mapping[str, Mapping[str, float | None]]) -> dict[str, dict[str, float]]:
+    return {
+        region: {metric: math.nan if value is None else float(value) for metric, value in of_region.items()}
+        for region, of_region in values.items()
+    }

@@ -1,0 +1,132 @@
+"""Evaluation of a bundle: going on where it stopped, its settings, the label maps that it may write."""
+
+import csv
+import json
+
+import nibabel as nib
+import numpy as np
+import pytest
+
+from passion_components.data.datalists import load_datalist
+from passion_components.data.nifti import read_volume
+from passion_components.datasets import BRATS2020
+from passion_components.handlers.scores import SubsetScoresHandler
+from passion_components.metrics import score_case
+from passion_components.transforms import labels, load
+
+
+@pytest.fixture
+def evaluate(run, phantoms, random_weights, tmp_path):
+    """Evaluate random weights on the two test cases; gives the folder."""
+
+    def make(folder, **overrides):
+        settings = {"datalist": phantoms / "datalist.json", "ckpt": random_weights, "overlap": 0.0} | overrides
+        run("evaluating", "train", "evaluate", output_dir=tmp_path / folder, **settings)
+        return tmp_path / folder
+
+    return make
+
+
+@pytest.fixture
+def read_files(monkeypatch):
+    """Names of the files that are read from now on."""
+    names = []
+
+    def watched(path, **where):
+        names.append(str(path))
+        return read_volume(path, **where)
+
+    for module in (load, labels):
+        monkeypatch.setattr(module, "read_volume", watched)
+    return names
+
+
+def results(folder):
+    return [(folder / name).read_bytes() for name in ("metrics.csv", "summary.json", "table.md")]
+
+
+class TestInterrupted:
+    def test_it_goes_on_with_the_cases_that_are_left(self, evaluate, phantoms, monkeypatch, read_files):
+        first, second = load_datalist(phantoms / "datalist.json", "test", BRATS2020.modalities)
+        expected = results(evaluate("whole"))
+        collect = SubsetScoresHandler.collect
+
+        def stop_at_the_second(handler, engine):
+            if engine.state.iteration == 2:
+                raise KeyboardInterrupt
+            collect(handler, engine)
+
+        with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+            patch.setattr(SubsetScoresHandler, "collect", stop_at_the_second)
+            evaluate("parts")
+        read_files.clear()
+        folder = evaluate("parts")
+        assert set(read_files) == set(second.values()) - {second["case"]}
+        assert results(folder) == expected
+        assert {path.stem for path in (folder / "cases").iterdir()} == {first["case"], second["case"]}
+
+    def test_one_that_is_done_reads_nothing_and_changed_settings_start_anew(self, evaluate, read_files, caplog):
+        before = results(evaluate("out"))
+        read_files.clear()
+        assert results(evaluate("out")) == before and not read_files
+        with caplog.at_level("INFO"):
+            changed = evaluate("out", policy="published")
+        assert len(read_files) == 10 and "policy was brats, now published" in caplog.text
+        assert json.loads((changed / "summary.json").read_text())["policy"] == "published"
+
+
+class TestSettings:
+    def test_they_are_in_the_summary(self, evaluate, phantoms):
+        settings = {"policy": "nan", "metrics": ["hd", "dice"], "min_region_voxels": {"ET": 30}, "blending": "gaussian"}
+        summary = json.loads((evaluate("out", **settings) / "summary.json").read_text())
+        assert summary["run"] | settings == summary["run"] and summary["metrics"] == ["hd", "dice"]
+        about = {"datalist": str(phantoms / "datalist.json"), "part": "test", "spacing": [1.0] * 3, "overlap": 0.0}
+        assert summary["run"] | about == summary["run"] and len(summary["run"]["weights"]["sha256"]) == 64
+
+    @pytest.mark.parametrize(
+        ("wrong", "message"),
+        [
+            ({"policy": "zero"}, "error: unknown policy for empty masks 'zero'; accepted: brats, published, nan"),
+            ({"metrics": ["iou"]}, "error: metrics must be among dice, hd95, hd, got iou"),
+            ({"min_region_voxels": {"XT": 1}}, "error: min_region_voxels names the region 'XT'; accepted: WT, TC, ET"),
+        ],
+    )
+    def test_wrong_ones_are_refused_in_one_line(self, evaluate, wrong, message):
+        with pytest.raises(SystemExit, match=message):
+            evaluate("out", **wrong)
+
+    def test_label_maps_score_what_the_record_says(self, evaluate, phantoms):
+        folder = evaluate("out", save_predictions=True, aggregate_on_cpu=True)
+        case = load_datalist(phantoms / "datalist.json", "test", BRATS2020.modalities)[1]
+        with open(folder / "metrics.csv", newline="") as file:
+            rows = [row for row in csv.DictReader(file) if row["case"] == case["case"]]
+        truth = nib.load(case["label"])
+        found = {}
+        for subset in {row["subset"] for row in rows}:
+            image = nib.load(folder / "predictions" / case["case"] / f"{case['case']}_{subset}_seg.nii.gz")
+            np.testing.assert_array_equal(image.affine, truth.affine)
+            maps = [np.searchsorted([0, 1, 2, 4], np.asarray(each.dataobj)) for each in (image, truth)]
+            found[subset] = score_case(*maps, BRATS2020.regions, (1, 1, 1)).values
+        assert len(found) == 15
+        for row in rows:
+            assert float(row["value"]) == pytest.approx(found[row["subset"]][row["region"]][row["metric"]])
+
+
+class TestValidationSubsets:
+    def test_training_validates_with_the_named_ones(self, workflow, tmp_path):
+        made = workflow("training", "train", validation_subsets=["t1+t2", "flair"], epochs=1, output_dir=tmp_path / "o")
+        made.initialize()
+        made.run()
+        counts = made.parser.get_parsed_content("validate#handlers#0").book.counts()
+        assert {name for name, count in counts.items() if count} == {"t1+t2", "flair"}
+
+    @pytest.mark.parametrize(
+        ("subsets", "message"),
+        [
+            (["t1", "pd"], "error: --validation_subsets: expected a non-empty subset of flair, t1ce, t1, t2, got"),
+            ("t1", "error: --validation_subsets 't1': expected a list"),
+        ],
+    )
+    def test_wrong_names_are_refused_in_one_line(self, run, subsets, message):
+        with pytest.raises(SystemExit, match=message):
+            run("training", "train", validation_subsets=subsets)
