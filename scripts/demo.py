@@ -127,7 +127,8 @@ def main() -> int:
     run("passion", "simulate-missing", complete, "--rates", RATES, "--seed", "1037", "--out", missing)
     data = {"dataset_dir": phantoms, "datalist": missing, "output_dir": out / "training"}
     bundle("training", "train", **data, **({"epochs": "2"} if args.short else {}))
-    bundle("evaluating", "train", "evaluate", **data)
+    bundle("evaluating", "train", "evaluate", **data, save_predictions="True")
+    run("passion", "report", out / "training", "--out", out / "report.html")
     test_cases = load_datalist(complete, "test", MODALITIES)
     scans = scans_with_missing_sequences(test_cases, out / "scans")
     weights = {"ckpt": out / "training/model.pt", "output_dir": out / "segmentations"}
@@ -147,6 +148,7 @@ def main() -> int:
     )
     print("  segmentations/ label maps of scans with missing sequences")
     print("  segmentations.png")
+    print("  report.html    what was trained, curves, scores of every subset, pictures: open it in a browser")
     if not good and not args.short:
         print("error: the model has not learned enough, see above")
         return 1

@@ -8,10 +8,12 @@ from torch import nn
 from passion_components.data.dataset import CaseDataset
 from passion_components.data.errors import CaseError
 from passion_components.data.scans import ScanFolder
+from passion_components.datasets import BRATS2020
 from passion_components.engines.runs import error_line, evaluate, infer, train
 from passion_components.engines.weights import WeightsError, load_weights
 from passion_components.files import sha256_of
 from passion_components.handlers.checkpoint import ResumeError
+from passion_components.metrics.record import EvaluationRecord
 
 
 def raised(error, *causes):
@@ -179,4 +181,12 @@ class TestWeights:
     def test_evaluation_without_weights_ends_in_one_line(self, network, tmp_path):
         evaluator = SimpleNamespace(state=SimpleNamespace())
         with pytest.raises(SystemExit, match="^error: no weights"):
-            evaluate(evaluator=evaluator, network=network, ckpt="", output_dir=tmp_path, bundle_root=tmp_path)
+            evaluate(
+                evaluator=evaluator,
+                dataset=CaseDataset([], dict),
+                record=EvaluationRecord(output_dir=tmp_path, spec=BRATS2020, settings={}),
+                network=network,
+                ckpt="",
+                output_dir=tmp_path,
+                bundle_root=tmp_path,
+            )
