@@ -13,6 +13,8 @@ from torch import Tensor
 
 from passion_components.backbones.base import Backbone
 
+MODES = ("constant", "gaussian")
+
 VOXELS_PER_CALL = 600_000
 """Voxels that a CPU decodes in one call: of more the maps leave its caches, as measured; a matter of speed only."""
 
@@ -37,7 +39,7 @@ class ModalityAwareInferer(SlidingWindowInferer):
         progress: show a bar.
 
     Raises:
-        ValueError: ``sw_batch_size`` below 1, ``overlap`` outside [0, 1).
+        ValueError: ``sw_batch_size`` below 1, ``overlap`` outside [0, 1), an unknown ``mode``.
     """
 
     def __init__(
@@ -55,6 +57,8 @@ class ModalityAwareInferer(SlidingWindowInferer):
             raise ValueError(f"sw_batch_size must be at least 1, got {sw_batch_size}")
         if not 0 <= overlap < 1:
             raise ValueError(f"overlap must be in [0, 1), got {overlap}")
+        if mode not in MODES:
+            raise ValueError(f"blending must be one of {', '.join(MODES)}, got {mode!r}")
         super().__init__(roi_size, sw_batch_size, overlap, mode, sw_device=sw_device, device=device, progress=progress)
 
     def __call__(  # type: ignore[override]

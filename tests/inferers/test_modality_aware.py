@@ -236,7 +236,11 @@ class TestBlending:
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
-    [({"sw_batch_size": 0}, "sw_batch_size must be at least 1, got 0"), ({"overlap": 1.0}, r"in \[0, 1\), got 1.0")],
+    [
+        ({"sw_batch_size": 0}, "sw_batch_size must be at least 1, got 0"),
+        ({"overlap": 1.0}, r"in \[0, 1\), got 1.0"),
+        ({"mode": "mean"}, "blending must be one of constant, gaussian, got 'mean'"),
+    ],
 )
 def test_settings_that_make_no_sense_are_refused(arguments, message):
     with pytest.raises(ValueError, match=message):
