@@ -18,6 +18,7 @@ from passion_components.data.scans import find_scan_cases
 from passion_components.data.words import nearest
 from passion_components.datasets import DatasetSpec
 from passion_components.handlers.checkpoint import STATE_FILE
+from passion_components.inferers.modality_aware import ModalityAwareInferer
 from passion_components.metrics import scores
 from passion_components.modalities import subset_table, subsets_within
 
@@ -86,6 +87,18 @@ def check_scoring(
     """
     try:
         scores.check_scoring(spec.regions, policy=policy, metrics=metrics, min_region_voxels=min_region_voxels)
+    except ValueError as error:
+        raise SystemExit(f"error: {error}") from error
+
+
+def check_windows(*, overlap: float, blending: str, sw_batch_size: int) -> None:
+    """Refuse settings of sliding windows that make no sense.
+
+    Raises:
+        SystemExit: in one line.
+    """
+    try:
+        ModalityAwareInferer(roi_size=1, overlap=overlap, mode=blending, sw_batch_size=sw_batch_size)
     except ValueError as error:
         raise SystemExit(f"error: {error}") from error
 

@@ -13,6 +13,11 @@ from torch import Tensor
 
 from passion_components.backbones.base import Backbone
 
+MODES = ("constant", "gaussian")
+
+VOXELS_PER_CALL = 600_000
+"""Voxels that a CPU decodes in one call: of more the maps leave its caches, as measured; a matter of speed only."""
+
 
 class ModalityAwareInferer(SlidingWindowInferer):
     """Class probabilities of volumes with any modalities, from one subset of these or from several at once.
@@ -34,7 +39,7 @@ class ModalityAwareInferer(SlidingWindowInferer):
         progress: show a bar.
 
     Raises:
-        ValueError: ``sw_batch_size`` below 1, ``overlap`` outside [0, 1).
+        ValueError: ``sw_batch_size`` below 1, ``overlap`` outside [0, 1), an unknown ``mode``.
     """
 
     def __init__(
@@ -52,6 +57,8 @@ class ModalityAwareInferer(SlidingWindowInferer):
             raise ValueError(f"sw_batch_size must be at least 1, got {sw_batch_size}")
         if not 0 <= overlap < 1:
             raise ValueError(f"overlap must be in [0, 1), got {overlap}")
+        if mode not in MODES:
+            raise ValueError(f"blending must be one of {', '.join(MODES)}, got {mode!r}")
         super().__init__(roi_size, sw_batch_size, overlap, mode, sw_device=sw_device, device=device, progress=progress)
 
     def __call__(  # type: ignore[override]
@@ -68,7 +75,7 @@ class ModalityAwareInferer(SlidingWindowInferer):
             inputs: (B, M, *S).
             network: called with windows (w, M, *roi) and their presence, bool (w, M), returns logits (w, K, *roi).
                 With ``subsets`` a Backbone: each window is encoded once, in the modalities that they name, and
-                decoded for all of them together.
+                decoded for all of them from there.
             presence: bool (B, M), or (1, M) for the whole batch; by default a channel with any non-zero voxel is
                 present, and a volume of nothing but zeros counts as complete.
             subsets: bool (n, M), each a non-empty subset of every volume's presence.
@@ -112,9 +119,19 @@ def _fused(windows: Tensor, *, network: Callable[[Tensor, Tensor], Tensor], pres
 def _each(windows: Tensor, *, network: Backbone, subsets: Tensor) -> Tensor:
     """Probabilities (w, n * K, *roi) of windows (w, M, *roi) from n subsets."""
     features = network.encode(windows, subsets.any(0, keepdim=True))
-    sample = torch.arange(len(windows)).repeat_interleave(len(subsets))
-    logits = network.decode(features.select(sample), subsets.repeat(len(windows), 1)).logits
-    return logits.softmax(1).unflatten(0, (len(windows), len(subsets))).flatten(1, 2)
+    probabilities = []
+    for some in subsets.split(_subsets_per_call(windows, len(subsets))):
+        sample = torch.arange(len(windows)).repeat_interleave(len(some))
+        logits = network.decode(features.select(sample), some.repeat(len(windows), 1)).logits
+        probabilities.append(logits.softmax(1).unflatten(0, (len(windows), len(some))))
+    return torch.cat(probabilities, 1).flatten(1, 2)
+
+
+def _subsets_per_call(windows: Tensor, n_subsets: int) -> int:
+    """How many subsets of windows (w, M, *roi) are decoded together."""
+    if windows.device.type != "cpu":
+        return n_subsets
+    return max(1, VOXELS_PER_CALL // windows[:, 0].numel())
 
 
 def _presence_of(image: Tensor) -> Tensor:

@@ -89,6 +89,7 @@ class TestSettings:
             ({"policy": "zero"}, "error: unknown policy for empty masks 'zero'; accepted: brats, published, nan"),
             ({"metrics": ["iou"]}, "error: metrics must be among dice, hd95, hd, got iou"),
             ({"min_region_voxels": {"XT": 1}}, "error: min_region_voxels names the region 'XT'; accepted: WT, TC, ET"),
+            ({"blending": "mean"}, "error: blending must be one of constant, gaussian, got 'mean'"),
         ],
     )
     def test_wrong_ones_are_refused_in_one_line(self, evaluate, wrong, message):

@@ -138,6 +138,16 @@ class TestSubsets:
         assert network.encoded == [(0, 3), (1, 3)] * 2
         assert network.decoded == [9, 9]
 
+    def test_large_windows_are_still_encoded_once_and_decoded_subset_by_subset(
+        self, network, image, inferer, monkeypatch
+    ):
+        together = inferer(image[:1], network, presence=TWO_OF_THREE[:1], subsets=self.subsets)
+        network.encoded.clear(), network.decoded.clear()
+        monkeypatch.setattr("passion_components.inferers.modality_aware.VOXELS_PER_CALL", 8 * 8 * 3)
+        one_by_one = inferer(image[:1], network, presence=TWO_OF_THREE[:1], subsets=self.subsets)
+        assert network.encoded == [(0, 3), (1, 3)] * 2 and network.decoded == [3] * 6
+        torch.testing.assert_close(one_by_one, together, rtol=0, atol=1e-6)
+
     def test_what_no_subset_names_is_not_encoded(self, network, image, inferer):
         inferer(image[:1], network, presence=TWO_OF_THREE[:1], subsets=self.subsets[1:2])
         assert {modality for modality, _ in network.encoded} == {0}
@@ -226,7 +236,11 @@ class TestBlending:
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
-    [({"sw_batch_size": 0}, "sw_batch_size must be at least 1, got 0"), ({"overlap": 1.0}, r"in \[0, 1\), got 1.0")],
+    [
+        ({"sw_batch_size": 0}, "sw_batch_size must be at least 1, got 0"),
+        ({"overlap": 1.0}, r"in \[0, 1\), got 1.0"),
+        ({"mode": "mean"}, "blending must be one of constant, gaussian, got 'mean'"),
+    ],
 )
 def test_settings_that_make_no_sense_are_refused(arguments, message):
     with pytest.raises(ValueError, match=message):
