@@ -96,3 +96,21 @@ def test_an_offset_of_the_foreground_does_not_matter_where_it_is_what_is_not_zer
     found = steps(with_images(case, tmp_path / "changed", offset))["image"].as_tensor()
     foreground = found != found.amin(tuple(range(1, found.ndim)), keepdim=True)
     assert foreground.any() and torch.allclose(found[foreground], expected[foreground], atol=1e-4)
+
+
+@pytest.mark.parametrize(("spacing", "warned"), [((1, 1, 1), False), ((5, 1, 1), True)])
+def test_whether_slices_are_axial_is_judged_by_the_scan_before_it_is_resampled(tmp_path, caplog, spacing, warned):
+    values = np.random.default_rng(0).integers(1, 99, (24, 24, 24)).astype(np.int16)
+    nib.save(nib.Nifti1Image(values, np.diag([*spacing, 1])), tmp_path / "t1.nii")
+    chain("tcga_lgg", "inference", spacing=[2.4, 2.4])({"case": "P1", "t1": str(tmp_path / "t1.nii")})
+    assert ("P1: acquired in sagittal slices, 5.00 mm apart" in caplog.text) == warned
+    assert len(caplog.records) == int(warned)
+
+
+def test_a_skull_is_told_where_brains_are_expected(case, tmp_path, caplog, dataset):
+    def with_air(array):
+        return np.where(array == 0, 1, array)
+
+    spoiled = with_images(case, tmp_path / "air", with_air)
+    chain(dataset, "inference")(spoiled)
+    assert ("looks as if the skull was not removed" in caplog.text) == (dataset == "brats2020")

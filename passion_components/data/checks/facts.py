@@ -21,6 +21,12 @@ from passion_components.files import sha256_of
 DIM = 0.05
 """A value of this share of the bright ones (percentile 99.5), or less, shows almost no signal."""
 
+MAX_DIM_SHARE = 0.1
+"""Above this share of voxels with almost no signal (air, bone), an image shows more than the brain.
+
+Of ten brain-extracted scans none had more than 0.021, of three scans with skull none less than 0.16.
+"""
+
 _MAX_VALUES = 256
 _FORM_TOLERANCE = 0.01
 """Millimetres; a qform stores rotations as float32 quaternions and is never exact."""
@@ -152,7 +158,7 @@ def _volume_facts(volume: Volume, is_label: bool, has_contrast: Callable[[torch.
         maximum=float(known.max()) if known.size else None,
         zero_share=1 - np.count_nonzero(values) / values.size,
         zero_corners=not values[np.ix_(*[(0, -1)] * 3)].any(),
-        dim_share=_dim_share(known),
+        dim_share=dim_share(known),
         non_finite=non_finite,
         contrast=not is_label and not non_finite and has_contrast(torch.from_numpy(values)),
         voxels_sha256=_voxels_hash(values),
@@ -171,7 +177,8 @@ def _qform_differs(path: Path) -> bool:
     return not np.allclose(header.get_sform(), header.get_qform(), rtol=0, atol=_FORM_TOLERANCE)
 
 
-def _dim_share(values: np.ndarray) -> float:
+def dim_share(values: np.ndarray) -> float:
+    """Share of the values other than 0 that lie above 0 and up to :data:`DIM` of their percentile 99.5."""
     signal = values[values != 0]
     if not signal.size:
         return 0.0
