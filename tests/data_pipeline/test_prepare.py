@@ -7,22 +7,9 @@ from passion_components.data.datalists import load_parts
 from passion_components.data.prepare import find_cases, prepare_cases
 from passion_components.datasets import BRATS2020
 
+from .conftest import brats_case
+
 SPLIT = {"training": 0.5, "test": 0.5}
-
-
-@pytest.fixture
-def make(tmp_path):
-    def make_files(*names):
-        for name in names:
-            (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-            (tmp_path / name).touch()
-        return tmp_path
-
-    return make_files
-
-
-def brats_case(case, keys=("flair", "t1", "t1ce", "t2", "seg"), suffix=".nii.gz"):
-    return [f"{case}/{case.split('/')[-1]}_{key}{suffix}" for key in keys]
 
 
 def names(found):

@@ -6,20 +6,7 @@ from passion_components.data.datalists import write_datalist
 from passion_components.data.scans import find_scan_cases
 from passion_components.datasets import BRATS2020, MYOPS2020
 
-
-@pytest.fixture
-def make(tmp_path):
-    def make_files(*names):
-        for name in names:
-            (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-            (tmp_path / name).touch()
-        return tmp_path
-
-    return make_files
-
-
-def brats_case(case, keys=("flair", "t1", "t1ce", "t2", "seg"), suffix=".nii.gz"):
-    return [f"{case}/{case.split('/')[-1]}_{key}{suffix}" for key in keys]
+from .conftest import brats_case
 
 
 class TestScanNames:
