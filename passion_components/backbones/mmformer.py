@@ -18,7 +18,7 @@ from passion_components.backbones.blocks import (
     normalise,
     pointwise,
 )
-from passion_components.backbones.sharing import Sharing
+from passion_components.backbones.sharing import Sharing, modality_weight, product
 from passion_components.backbones.token_backbone import DIVISOR, N_LEVELS, TokenBackbone
 from passion_components.backbones.transformer import (
     TransformerLayer,
@@ -105,13 +105,16 @@ class MMFormer(TokenBackbone):
         )
 
     def encode_modality(self, index: int, image: Tensor) -> tuple[Tensor, ...]:
-        """Five levels (n, width * 2^l, *S / 2^l) and the tokens (n, P, d) after the modality's own transformer."""
+        """Five levels (n, width * 2^l, *S / 2^l), the tokens (n, P, d) after the modality's own transformer, products.
+
+        Products, one of each level but the coarsest, are what the modality gives to the decoder's fusion.
+        """
         levels = self.encoders[index](image)
         tokens = to_tokens(pointwise(self.embeddings[index], levels[-1]))
         position = on_grid(self.positions[index : index + 1], self.grid, levels[-1].shape[2:])
         for layer in self.within[index]:
             tokens = layer(tokens + position)
-        return *levels, tokens
+        return *levels, tokens, *self.decoder.products(index, levels)
 
     def decode_rows(self, features: Features) -> PathOutput:
         """Logits, deep logits at scales 2, 4, 8, 16 and the last decoder map (B, width, *S)."""
@@ -177,13 +180,23 @@ class FusionDecoder(nn.Module):
         deep: list[tuple[Tensor, int]] = []
         for level in reversed(range(N_LEVELS - 1)):
             deep.insert(0, (logits(self.heads[level + 1], x), 2 ** (level + 1)))
-            skip = self.fuse(level, sharing.used_rows(features.levels[level]), sharing)
+            skip = self.fuse(level, features, sharing)
             x = self.steps[level].join(skip, self.steps[level].up(x))
         return PathOutput(logits=logits(self.heads[0], x), deep=deep, embedding=x)
 
-    def fuse(self, level: int, rows: Tensor, sharing: Sharing) -> Tensor:
-        """Fused skip (B, C, *S) of a level; each channel is normalised alone, so the first block runs once per row."""
+    def products(self, index: int, levels: Sequence[Tensor]) -> list[Tensor]:
+        """What modality ``index`` gives to the first block of every fused skip, (n, C, V) for levels (n, C, *S).
+
+        Each channel is normalised alone, so a row's part of the block is the same for all samples that use the row.
+        """
+        return [
+            product(modality_weight(fusion[0].conv, index, rows.shape[1]), normalise(rows))
+            for fusion, rows in zip(self.fusions[:-1], levels, strict=False)
+        ]
+
+    def fuse(self, level: int, features: Features, sharing: Sharing) -> Tensor:
+        """Fused skip (B, C, *S) of a level."""
         first, second, third = self.fusions[level]
-        products = sharing.products(first.conv.weight, normalise(rows))
+        products = sharing.used_rows(features.levels[N_LEVELS + 1 + level])
         fused = sharing.in_order(sharing.sums(products) + first.conv.bias[:, None])
-        return third(second(fused.unflatten(2, rows.shape[2:])))
+        return third(second(fused.unflatten(2, features.levels[level].shape[2:])))

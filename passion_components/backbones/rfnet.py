@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -18,7 +20,7 @@ from passion_components.backbones.blocks import (
     normalise,
     uniform_bias,
 )
-from passion_components.backbones.sharing import Sharing
+from passion_components.backbones.sharing import Sharing, joined, modality_weight, product
 
 N_LEVELS = 4
 HEAD_WIDTH = 16
@@ -83,19 +85,21 @@ class RFNet(Backbone):
             )
 
     def encode_modality(self, index: int, image: Tensor) -> tuple[Tensor, ...]:
-        """Four levels (n, width * 2^l, *S / 2^l) of modality ``index`` for images (n, 1, *S)."""
-        return self.encoders[index](image)
+        """Four levels (n, width * 2^l, *S / 2^l) of modality ``index`` for images (n, 1, *S), and their products."""
+        levels = self.encoders[index](image)
+        return *levels, *(fusion.products(index, level) for fusion, level in zip(self.fusions, levels, strict=True))
 
     def decode_rows(self, features: Features) -> PathOutput:
         """Logits, the region maps' logits at scales 1, 2, 4, 8 and the last decoder map (B, width, *S)."""
         sharing = Sharing.of(features)
-        rows = [sharing.used_rows(level) for level in features.levels]
-        regions, *fused = self.fusions[-1](rows[-1], sharing)
+        used = [sharing.used_rows(level) for level in features.levels]
+        rows, products = used[:N_LEVELS], used[N_LEVELS:]
+        regions, *fused = self.fusions[-1](rows[-1], products[-1], sharing)
         deep = [(regions, 2 ** (N_LEVELS - 1))]
         for level in reversed(range(N_LEVELS - 1)):
             step = self.steps[level]
             x = step.up(torch.cat(fused, 1))
-            regions, *fused = self.fusions[level](rows[level], sharing, x)
+            regions, *fused = self.fusions[level](rows[level], products[level], sharing, x)
             deep.insert(0, (regions, 2**level))
             fused = [step.join(*fused, x)]
         embedding = fused[0]
@@ -143,26 +147,36 @@ class RegionFusion(nn.Module):
         self.region = narrowing(n_classes * channels, channels, channels // 2)
         self.short_cut = narrowing(n_modalities * channels, channels, channels // 2)
 
-    def forward(self, rows: Tensor, sharing: Sharing, *decoded: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def products(self, index: int, rows: Tensor) -> Tensor:
+        """What rows (n, C, *S) of modality ``index`` give to the first blocks of embedding and short cut, (n, O, V)."""
+        weights = [modality_weight(conv, index, rows.shape[1]) for conv in self._first_convs()]
+        return product(torch.cat(weights), rows)
+
+    def forward(
+        self, rows: Tensor, products: Tensor, sharing: Sharing, *decoded: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
         """Region logits (B, K, *S), then the region-aware and the short-cut half (B, C / 2, *S) of the fused map.
 
         Args:
             rows: encoded rows (R, C, *S).
+            products: of these rows, (R, O, V).
             sharing: which sample uses which rows.
             decoded: the decoder's map (B, C, *S), where the level has one.
         """
-        embedding, short_cut = self._first_products(rows, sharing)
+        embedding, short_cut = self._first_blocks(products, rows.shape[2:], sharing)
         embedding = self.embedding[2](self.embedding[1](embedding))
         regions = logits(self.map_head, self.map_hidden(*decoded, embedding))
         fused = self._fuse_regions(rows, regions.detach().softmax(1).flatten(2), sharing)
         return regions, self.region[2](self.region[1](fused)), self.short_cut[2](self.short_cut[1](short_cut))
 
-    def _first_products(self, rows: Tensor, sharing: Sharing) -> tuple[Tensor, Tensor]:
-        """First blocks of embedding (B, C / 4, *S) and short cut (B, C, *S): one product per row, summed per sample."""
-        convs = [self.embedding[0].conv, self.short_cut[0].conv]
-        products = sharing.products(torch.cat([conv.weight for conv in convs]), rows)
+    def _first_convs(self) -> list[nn.Module]:
+        return [self.embedding[0].conv, self.short_cut[0].conv]
+
+    def _first_blocks(self, products: Tensor, sizes: Sequence[int], sharing: Sharing) -> tuple[Tensor, ...]:
+        """First blocks of embedding (B, C / 4, *S) and short cut (B, C, *S): what a sample's rows give, summed."""
+        convs = self._first_convs()
         bias = torch.cat([conv.bias for conv in convs])[:, None]
-        blocks = normalise(sharing.sums(products) + bias).unflatten(2, rows.shape[2:])
+        blocks = normalise(sharing.sums(products) + bias).unflatten(2, sizes)
         return blocks.split([conv.out_channels for conv in convs], dim=1)
 
     def _fuse_regions(self, rows: Tensor, maps: Tensor, sharing: Sharing) -> Tensor:
@@ -182,9 +196,9 @@ class RegionFusion(nn.Module):
             x = x.flatten(1, 2)
             total = conv.bias[:, None]
             for k in range(self.n_classes):
-                total = total + torch.bmm(mixed[:, k], x) * region[:, k : k + 1]
+                total = torch.addcmul(total, torch.bmm(mixed[:, k], x), region[:, k : k + 1])
             fused.append(total)
-        return normalise(torch.cat(fused)).unflatten(2, rows.shape[2:])
+        return normalise(joined(fused)).unflatten(2, rows.shape[2:])
 
 
 class RegionWeights(nn.Module):

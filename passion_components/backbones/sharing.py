@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -107,4 +108,19 @@ class Sharing:
 
     def sums(self, products: Tensor) -> Tensor:
         """(B, O, V) in the order in which the decoder holds its samples: each sample's rows of (R, O, V) added up."""
-        return torch.cat([group.rows_of(products).sum(1) for group in self.groups])
+        return joined([group.rows_of(products).sum(1) for group in self.groups])
+
+
+def modality_weight(conv: Any, index: int, channels: int) -> Tensor:
+    """The part (O, C) of a 1x1 convolution of M concatenated modalities that acts on modality ``index``."""
+    return conv.weight.flatten(1).narrow(1, index * channels, channels)
+
+
+def product(weight: Tensor, rows: Tensor) -> Tensor:
+    """``weight`` (O, C) times every voxel of rows (n, C, *S): (n, O, V)."""
+    return torch.bmm(weight.expand(len(rows), -1, -1), rows.flatten(2))
+
+
+def joined(of_groups: list[Tensor]) -> Tensor:
+    """What was computed group by group, as one batch; nothing is copied where there is one group."""
+    return of_groups[0] if len(of_groups) == 1 else torch.cat(of_groups)

@@ -88,7 +88,7 @@ class TestPublishedInside:
             )
         features = network.encode(expected.image(dtype)[:1], presence)
         network.decode(features, presence)
-        for number, level in enumerate(features.levels, start=1):
+        for number, level in enumerate(features.levels[:4], start=1):
             close(sampled(level[0]), expected[f"tap/enc_flair_x{number}"], logit_tolerance)
         close(sampled(fused[3][0]), expected["tap/rfm4"], logit_tolerance)
         close(sampled(fused[0][0]), expected["tap/rfm1"], logit_tolerance)
@@ -104,10 +104,8 @@ class TestPublishedInside:
         tokens = network.attend_across(features, (2, 2, 2))
         close(tokens[0].flatten(0, 1), expected["tap/inter_tokens"], logit_tolerance)
         close(network.mix(tokens, (2, 2, 2))[0], expected["tap/bottleneck"], logit_tolerance)
-        sharing = Sharing.of(features)
-        close(
-            sampled(network.decoder.fuse(2, features.levels[2], sharing)[0]), expected["tap/fusion_l3"], logit_tolerance
-        )
+        fused = network.decoder.fuse(2, features, Sharing.of(features))
+        close(sampled(fused[0]), expected["tap/fusion_l3"], logit_tolerance)
 
     @torch.no_grad()
     def test_m2ftrans(self, published, sampled, dtype, logit_tolerance, probability_tolerance):
