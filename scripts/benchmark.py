@@ -30,6 +30,7 @@ from passion_components.inferers.modality_aware import ModalityAwareInferer
 from passion_components.modalities import subset_table
 from passion_components.transforms.foreground import foreground_rule
 from passion_components.transforms.normalise import NormalizeModalitiesd
+from passion_components.transforms.restore import label_map
 
 SIZE = (240, 240, 155)
 EDGE = 80
@@ -58,12 +59,12 @@ def brain(windows: int | None) -> Tensor:
 
 def shared(image: Tensor, network: Backbone, inferer: ModalityAwareInferer) -> Tensor:
     """Label maps (n, *S) of all subsets, each window encoded once."""
-    return inferer(image, network, subsets=TABLE)[0].argmax(1)
+    return torch.stack([label_map(one) for one in inferer(image, network, subsets=TABLE)[0]])
 
 
 def present(image: Tensor, network: Backbone, inferer: ModalityAwareInferer) -> Tensor:
     """The same from one forward pass per subset, which encodes the modalities of the subset."""
-    return torch.cat([inferer(image, network, presence=subset[None]).argmax(1) for subset in TABLE])
+    return torch.stack([label_map(inferer(image, network, presence=subset[None])[0]) for subset in TABLE])
 
 
 def every(image: Tensor, network: Backbone, inferer: ModalityAwareInferer) -> Tensor:
@@ -72,7 +73,7 @@ def every(image: Tensor, network: Backbone, inferer: ModalityAwareInferer) -> Te
     def forward(windows: Tensor, presence: Tensor) -> Tensor:
         return network.decode(network.encode(windows, torch.ones_like(presence)), presence).logits
 
-    return torch.cat([inferer(image, forward, presence=subset[None]).argmax(1) for subset in TABLE])
+    return torch.stack([label_map(inferer(image, forward, presence=subset[None])[0]) for subset in TABLE])
 
 
 WAYS = {"shared": shared, "present": present, "all": every}
@@ -84,7 +85,7 @@ def measure(network: Backbone, image: Tensor) -> tuple[dict[str, tuple[float, fl
     seconds, maps = {}, []
     for name, way in WAYS.items():
         cpu, wall = time.process_time(), time.perf_counter()
-        maps.append(way(image, network, inferer).to(torch.uint8))
+        maps.append(way(image, network, inferer))
         seconds[name] = (time.process_time() - cpu, time.perf_counter() - wall)
     differing = (maps[0] != maps[1]) | (maps[0] != maps[2])
     return seconds, int(differing.sum())
