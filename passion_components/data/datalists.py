@@ -142,7 +142,7 @@ def datalist_hash(path: Path | str) -> str:
         FileNotFoundError, ValueError: no such file, or one that cannot be read as a datalist.
     """
     content = _read(path)
-    said: dict[str, Any] = {key: content[key] for key in ("label_scheme",) if key in content}
+    said: dict[str, Any] = {"label_scheme": content["label_scheme"]} if "label_scheme" in content else {}
     said |= {
         part: [
             {key: Path(value).name if key != "case" else value for key, value in case.items() if isinstance(value, str)}

@@ -10,7 +10,8 @@ import difflib
 import json
 import re
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from passion_components.data.datalists import check_files_exist, load_datalist, presence_table
@@ -85,10 +86,8 @@ def check_scoring(
     Raises:
         SystemExit: in one line.
     """
-    try:
+    with _in_one_line():
         scores.check_scoring(spec.regions, policy=policy, metrics=metrics, min_region_voxels=min_region_voxels)
-    except ValueError as error:
-        raise SystemExit(f"error: {error}") from error
 
 
 def check_windows(*, overlap: float, blending: str, sw_batch_size: int) -> None:
@@ -97,10 +96,8 @@ def check_windows(*, overlap: float, blending: str, sw_batch_size: int) -> None:
     Raises:
         SystemExit: in one line.
     """
-    try:
+    with _in_one_line():
         ModalityAwareInferer(roi_size=1, overlap=overlap, mode=blending, sw_batch_size=sw_batch_size)
-    except ValueError as error:
-        raise SystemExit(f"error: {error}") from error
 
 
 def check_cases(*, datalist: Path | str, part: str, modalities: Sequence[str], may_be_empty: bool = False) -> None:
@@ -109,11 +106,9 @@ def check_cases(*, datalist: Path | str, part: str, modalities: Sequence[str], m
     Raises:
         SystemExit: in one line.
     """
-    try:
+    with _in_one_line():
         cases = load_datalist(datalist, part, modalities)
         check_files_exist(cases)
-    except (FileNotFoundError, ValueError) as error:
-        raise SystemExit(f"error: {error}") from error
     if not cases and not may_be_empty:
         raise SystemExit(f"error: {datalist}: the part {part!r} has no cases; split the data again with --split")
     for case in cases:
@@ -137,10 +132,17 @@ def check_scans(*, dataset_dir: Path | str, spec: DatasetSpec) -> None:
     Raises:
         SystemExit: in one line.
     """
-    try:
+    with _in_one_line():
         find_scan_cases(dataset_dir, spec)
+
+
+@contextmanager
+def _in_one_line(about: str = "") -> Iterator[None]:
+    """What is wrong with the input ends the program in words, after what they are about."""
+    try:
+        yield
     except (FileNotFoundError, ValueError) as error:
-        raise SystemExit(f"error: {error}") from error
+        raise SystemExit(f"error: {about}{error}") from error
 
 
 def _check_validation_subsets(
@@ -151,10 +153,8 @@ def _check_validation_subsets(
         raise SystemExit(
             f"error: --validation_subsets {names!r}: expected a list like \"['t1','t1+t2']\", or None for all"
         )
-    try:
+    with _in_one_line("--validation_subsets: "):
         table = subset_table(modalities, names)
-    except ValueError as error:
-        raise SystemExit(f"error: --validation_subsets: {error}") from error
     if cases and not any(len(subsets_within(table, presence)) for presence in presence_table(cases, modalities)):
         raise SystemExit(
             f"error: --validation_subsets: no validation case has {' or '.join(names)}; name other subsets"

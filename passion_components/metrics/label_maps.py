@@ -12,6 +12,7 @@ from monai.data import MetaTensor
 
 from passion_components.data.errors import CaseError
 from passion_components.data.grid import check_one_grid
+from passion_components.data.image_files import images_below, is_nifti, stem
 from passion_components.data.volumes import grid_of
 from passion_components.datasets import DatasetSpec
 from passion_components.metrics.book import ScoreBook
@@ -119,15 +120,11 @@ def _by_case(folder: Path | str) -> dict[str, Path]:
     """Case -> label map, for the label maps in a folder."""
     if not Path(folder).is_dir():
         raise ValueError(f"{folder}: no such folder; expected one with label maps, <case>.nii.gz or <case>_seg.nii.gz")
-    stems = {
-        file: re.sub(r"\.nii(\.gz)?$", "", file.name, flags=re.IGNORECASE)
-        for file in sorted(Path(folder).rglob("*"))
-        if file.is_file() and re.search(r"\.nii(\.gz)?$", file.name, re.IGNORECASE) and not file.name.startswith(".")
-    }
-    named = {file: stem for file, stem in stems.items() if _LABEL.search(stem)}
+    stems = {file: stem(file) for file in images_below(Path(folder)) if file.is_file() and is_nifti(file)}
+    named = {file: name for file, name in stems.items() if _LABEL.search(name)}
     found: dict[str, Path] = {}
-    for file, stem in (named or stems).items():
-        case = _LABEL.sub("", stem)
+    for file, name in (named or stems).items():
+        case = _LABEL.sub("", name)
         if case in found:
             raise ValueError(f"{folder}: case {case} occurs twice, {found[case]} and {file}; leave one of them")
         found[case] = file

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 from passion_components.data.errors import UserError
 from passion_components.datasets import DATASETS
+from passion_components.metrics.book import ScoreRow
 from passion_components.modalities import subset_name
 from passion_components.reports.tables import HEADINGS
 
@@ -32,9 +33,6 @@ class ScoreKey(NamedTuple):
     subset: str
     region: str
     metric: str
-
-
-BY_SCORE = (*ScoreKey._fields, "value")
 
 
 @dataclass(frozen=True)
@@ -177,7 +175,7 @@ def _read_training(folder: Path, record: Mapping[str, Any]) -> Training:
 
 def _read_scores(path: Path, summary: Mapping[str, Any]) -> dict[ScoreKey, float]:
     scores: dict[ScoreKey, float] = {}
-    for case, subset, region, metric, value in _rows(path, BY_SCORE):
+    for case, subset, region, metric, value in _rows(path, ScoreRow._fields):
         key = ScoreKey(case, subset, region, metric)
         known = subset in summary["subsets"] and region in summary["regions"] and metric in summary["metrics"]
         if not known or key in scores:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -27,7 +27,9 @@ class WarnUnlessExtractedd(Transform):
         modalities: names of the channels.
     """
 
-    def __init__(self, key: Hashable = "image", *, presence_key: Hashable = "presence", modalities: list[str]) -> None:
+    def __init__(
+        self, key: Hashable = "image", *, presence_key: Hashable = "presence", modalities: Sequence[str]
+    ) -> None:
         self.key = key
         self.presence_key = presence_key
         self.modalities = tuple(modalities)
@@ -35,9 +37,8 @@ class WarnUnlessExtractedd(Transform):
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         image = np.asarray(data[self.key])
         coarse = image[(slice(None), *[slice(None, None, _STEP)] * (image.ndim - 1))]
-        seen = [index for index in data[self.presence_key].nonzero().flatten().tolist()]
-        shares = {self.modalities[index]: dim_share(coarse[index]) for index in seen}
-        found = [name for name, share in shares.items() if share > MAX_DIM_SHARE]
+        seen = data[self.presence_key].nonzero().flatten().tolist()
+        found = [self.modalities[index] for index in seen if dim_share(coarse[index]) > MAX_DIM_SHARE]
         if found:
             logger.warning(
                 "%s: %s looks as if the skull was not removed; this network was made for extracted brains, with 0 "
