@@ -1,11 +1,15 @@
-"""Writing files so that a kill at any moment leaves the old file or the new one, never half of one."""
+"""Files: written so that a kill at any moment leaves the old one or the new one, and known by what they hold."""
 
 from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+
+DETACHED = (".mhd", ".nhdr", ".hdr", ".img")
+"""Endings of files whose values, or whose header, lie in a file of the same name with another ending."""
 
 
 def write_atomically(path: Path | str, write: Callable[[Path], None]) -> None:
@@ -29,6 +33,40 @@ def sha256_of(path: Path | str) -> str:
     """SHA-256 of a file, in hexadecimal."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def content_hash(path: Path) -> str:
+    """SHA-256 of a file, or of all the files in a folder one after the other, sorted by their paths.
+
+    With a file of :data:`DETACHED` count those beside it that have its name with another ending.
+
+    Raises:
+        OSError: not there, or not readable.
+    """
+    if path.is_dir():
+        files = sorted(file for file in path.rglob("*") if file.is_file())
+    elif path.suffix.lower() in DETACHED:
+        files = sorted({path, *(file for file in path.parent.iterdir() if file.name.startswith(f"{path.stem}."))})
+    else:
+        return sha256_of(path)
+    digest = hashlib.sha256()
+    for file in files:
+        digest.update(file.read_bytes())
+    return digest.hexdigest()
+
+
+def content_hashes(paths: Iterable[Path]) -> dict[Path, str | None]:
+    """:func:`content_hash` of many paths, each taken once, in threads; None for what cannot be read."""
+
+    def hash_or_none(path: Path) -> str | None:
+        try:
+            return content_hash(path)
+        except OSError:
+            return None
+
+    wanted = list(dict.fromkeys(paths))
+    with ThreadPoolExecutor(os.cpu_count()) as pool:  # hashlib lets other threads run
+        return dict(zip(wanted, pool.map(hash_or_none, wanted), strict=True))
 
 
 def write_text_atomically(path: Path | str, text: str) -> None:

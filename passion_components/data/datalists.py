@@ -19,7 +19,7 @@ from typing import Any
 import torch
 
 from passion_components.data.image_files import split_index
-from passion_components.files import write_atomically
+from passion_components.files import content_hashes, write_atomically
 from passion_components.modalities import canonical_modality
 
 PARTS = ("training", "validation", "test")
@@ -152,6 +152,20 @@ def datalist_hash(path: Path | str) -> str:
         if part in content
     }
     return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
+
+
+def file_hashes(cases: Sequence[Mapping[str, str]]) -> dict[str, dict[str, str | None]]:
+    """What the files of cases, of one part, hold: case -> key -> hash, None for a file that cannot be read.
+
+    The hash is that of :func:`~passion_components.files.content_hash`, for a volume of a 4D file with its index.
+    """
+    parts = {(case["case"], key): split_index(file) for case in cases for key, file in case.items() if key != "case"}
+    hashes = content_hashes(path for path, _ in parts.values())
+    found: dict[str, dict[str, str | None]] = {case["case"]: {} for case in cases}
+    for (case, key), (path, index) in parts.items():
+        digest = hashes[path]
+        found[case][key] = digest if digest is None or index is None else f"{digest}#{index}"
+    return found
 
 
 def check_files_exist(cases: Iterable[Mapping[str, str]]) -> None:

@@ -1,3 +1,4 @@
+import hashlib
 import json
 import os
 import shutil
@@ -8,6 +9,7 @@ import torch
 from passion_components.data.datalists import (
     check_files_exist,
     datalist_hash,
+    file_hashes,
     load_datalist,
     load_parts,
     missing_rates,
@@ -209,3 +211,15 @@ def test_a_listed_file_that_is_not_there_is_named_with_its_case(tmp_path):
     check_files_exist([{"case": "P1", "t1": str(here)}])
     with pytest.raises(FileNotFoundError, match=f"case 'P1': t2 is listed as {gone}, which does not exist"):
         check_files_exist([{"case": "P1", "t1": str(here), "t2": str(gone)}])
+
+
+class TestFileHashes:
+    def test_files_are_known_by_what_they_hold_and_volumes_by_their_index(self, tmp_path):
+        for name in ("a.nii", "b.nii"):
+            (tmp_path / name).write_bytes(b"1")
+        one = hashlib.sha256(b"1").hexdigest()
+        cases = [
+            {"case": "P1", "t1": str(tmp_path / "a.nii"), "label": str(tmp_path / "b.nii")},
+            {"case": "P2", "t1": str(tmp_path / "a.nii#2"), "t2": str(tmp_path / "missing.nii")},
+        ]
+        assert file_hashes(cases) == {"P1": {"t1": one, "label": one}, "P2": {"t1": f"{one}#2", "t2": None}}

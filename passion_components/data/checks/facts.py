@@ -16,7 +16,7 @@ from passion_components.data.errors import CaseError
 from passion_components.data.grid import Grid
 from passion_components.data.image_files import is_nifti, split_index
 from passion_components.data.volumes import Volume, read_volume
-from passion_components.files import sha256_of
+from passion_components.files import content_hash
 
 DIM = 0.05
 """A value of this share of the bright ones (percentile 99.5), or less, shows almost no signal."""
@@ -78,7 +78,7 @@ class VolumeFacts:
 class FileFacts:
     """One file of a case: either ``volume``, or in ``problem`` the line that says why it cannot be used.
 
-    ``sha256`` is that of the file, see :func:`content_hash`; None where there is nothing to read.
+    ``sha256`` is that of the file, see :func:`~passion_components.files.content_hash`; None where there is nothing to read.
     """
 
     path: str
@@ -110,16 +110,6 @@ class FileFacts:
         if volume.label_values is None:
             return {**facts, "contrast": volume.contrast}
         return {**facts, "label_values": list(volume.label_values)}
-
-
-def content_hash(path: Path) -> str:
-    """SHA-256 of a file, or of all the files in a folder one after the other, sorted by their paths."""
-    if not path.is_dir():
-        return sha256_of(path)
-    digest = hashlib.sha256()
-    for file in sorted(file for file in path.rglob("*") if file.is_file()):
-        digest.update(file.read_bytes())
-    return digest.hexdigest()
 
 
 def read_facts(path: Path, *, case: str, is_label: bool, has_contrast: Callable[[torch.Tensor], bool]) -> FileFacts:

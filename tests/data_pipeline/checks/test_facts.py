@@ -6,7 +6,6 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from passion_components.data.checks.facts import content_hash
 from passion_components.data.checks.findings import Kind
 
 AFFINE = np.diag([-1.0, -1.0, 1.0, 1.0])
@@ -111,9 +110,3 @@ class TestFiles:
         assert (facts["shape"], facts["spacing"], facts["axis_codes"]) == ([4, 5, 6], [1.0, 1.0, 2.5], "LPS")
         assert (facts["dtype"], facts["min"], facts["max"]) == ("int16", -3, 20)
         assert facts["zero_share"] == pytest.approx(1 - 3 / 120) and facts["non_finite"] == 0
-
-    def test_the_hash_of_a_folder_is_that_of_its_files_in_order(self, tmp_path):
-        for name, content in (("b", b"2"), ("a", b"1"), ("c/a", b"3")):
-            (tmp_path / name).parent.mkdir(exist_ok=True)
-            (tmp_path / name).write_bytes(content)
-        assert content_hash(tmp_path) == hashlib.sha256(b"123").hexdigest()
