@@ -18,6 +18,7 @@ from typing import Any
 
 import torch
 
+from passion_components.data.case_names import checked_case_name
 from passion_components.data.image_files import split_index
 from passion_components.files import content_hashes, write_atomically
 from passion_components.modalities import canonical_modality
@@ -209,6 +210,7 @@ def _entries(path: Path | str, part: str, entries: Any) -> list[dict[str, Any]]:
     for number, entry in enumerate(entries, 1):
         if not isinstance(entry, dict) or not isinstance(entry.get("case"), str) or not entry["case"]:
             raise ValueError(f'{path}: entry {number} of part {part!r} has no name; expected {{"case": "...", ...}}')
+        checked_case_name(entry["case"], f"{path}: entry {number} of part {part!r}")
         if entry["case"] in names:
             raise ValueError(f"{path}: case {entry['case']!r} occurs twice in part {part!r}; expected every case once")
         names.add(entry["case"])

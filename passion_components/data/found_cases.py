@@ -6,6 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from passion_components.data.case_names import checked_case_name
+
 
 @dataclass
 class FoundCases:
@@ -25,6 +27,11 @@ class FoundCases:
 
     def add(self, case: str, files: Mapping[str, Sequence[Path | str]], *, needs_label: bool) -> None:
         """Add a case with its files by modality and ``label``, or a note why it is left out."""
+        try:
+            checked_case_name(case, next((str(file) for of_key in files.values() for file in of_key), "no file"))
+        except ValueError as error:
+            self.notes.append(f"{error}; left out")
+            return
         problem = _problem_of(files, needs_label=needs_label)
         if problem is None:
             self.cases.append({"case": case, **{key: str(files[key][0]) for key in sorted(files)}})

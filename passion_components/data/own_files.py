@@ -8,6 +8,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from passion_components.data.case_names import checked_case_name
 from passion_components.data.datalists import PARTS
 from passion_components.data.found_cases import FoundCases
 from passion_components.data.image_files import ACCEPTED_IMAGES, is_image, split_index
@@ -92,6 +93,7 @@ def find_in_table(path: Path, spec: DatasetSpec) -> FoundCases:
             raise ValueError(
                 f"{path}: line {number} has {'a case again: ' + case if case else 'no case'}; expected one"
             )
+        checked_case_name(case, f"{path}: line {number}")
         if part and part not in PARTS:
             raise ValueError(f"{path}: line {number} has the part {part!r}; accepted: {', '.join(PARTS)}")
         names.add(case)

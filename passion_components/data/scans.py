@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
 
+from passion_components.data.case_names import checked_case_name
 from passion_components.data.datalists import label_scheme, load_parts
 from passion_components.data.image_files import ACCEPTED_IMAGES, beginning_and_word, images_in, is_dicom_series
 from passion_components.datasets import DatasetSpec
@@ -117,6 +118,11 @@ def _side_by_side(folder_name: str, images: list[Path], spec: DatasetSpec) -> di
 
 def _sort_case(scans: ScanFolder, case: str, images: list[Path], spec: DatasetSpec) -> None:
     """Sort the files of one case."""
+    try:
+        checked_case_name(case, str(images[0].parent))
+    except ValueError as error:
+        scans.failures.append((ascii(case), str(error)))
+        return
     found: dict[str, list[Path]] = defaultdict(list)
     for file in images:
         name = _modality_of(file)
