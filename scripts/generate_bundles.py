@@ -51,10 +51,10 @@ def as_json(config: dict[str, Any]) -> str:
     return json.dumps(config, indent=4, ensure_ascii=False) + "\n"
 
 
-def overlay_text(path: Path, *parts: str) -> str:
-    """An overlay keeps its nested and ``+`` keys, MONAI merges it when it runs; with what the bundle's parts add."""
+def overlay_text(path: Path, *more: Path) -> str:
+    """An overlay keeps its nested and ``+`` keys, MONAI merges it when it runs; with what further files add."""
     config = ConfigParser.load_config_file(str(path))
-    for added in (TEMPLATES / f"{path.stem}_{part}.yaml" for part in parts):
+    for added in more:
         config |= ConfigParser.load_config_file(str(added)) if added.exists() else {}
     return as_json(config)
 
@@ -62,13 +62,16 @@ def overlay_text(path: Path, *parts: str) -> str:
 def bundle_files(dataset: str, backbone: str) -> dict[str, str]:
     """Path inside the bundle -> text, for everything that is generated."""
     base = [TEMPLATES / "common.yaml", TEMPLATES / f"dataset_{dataset}.yaml", TEMPLATES / f"backbone_{backbone}.yaml"]
+    trained = TEMPLATES / f"trained_{backbone}.yaml"
     files = {
         "configs/train.json": as_json(merged(*base, TEMPLATES / "train.yaml", TEMPLATES / f"train_{dataset}.yaml")),
-        "configs/inference.json": as_json(merged(*base, TEMPLATES / "inference.yaml")),
+        "configs/inference.json": as_json(merged(*base, TEMPLATES / "inference.yaml", trained)),
     }
-    files["configs/evaluate.json"] = overlay_text(TEMPLATES / "evaluate.yaml", dataset, backbone)
+    files["configs/evaluate.json"] = overlay_text(TEMPLATES / "evaluate.yaml", trained)
     for overlay in sorted((TEMPLATES / "overlays").glob("*.yaml")):
-        files[f"configs/{overlay.stem}.json"] = overlay_text(overlay, dataset, backbone)
+        files[f"configs/{overlay.stem}.json"] = overlay_text(
+            overlay, *(TEMPLATES / f"{overlay.stem}_{part}.yaml" for part in (dataset, backbone))
+        )
     metadata = merged(
         TEMPLATES / "metadata.yaml", TEMPLATES / f"metadata_{dataset}.yaml", TEMPLATES / f"metadata_{backbone}.yaml"
     )

@@ -73,7 +73,11 @@ def write_weights(models: Path, run: Path, state: dict[str, torch.Tensor], chose
     save_tensors(models / "model.pt", state)
     write_atomically(models / "model.safetensors", lambda path: save_file(state, path))
     about = json.loads((run / "model.json").read_text(encoding="utf-8"))
-    about |= {"sha256": sha256_of(models / "model.pt"), "threshold": chosen}
+    about |= {
+        "sha256": sha256_of(models / "model.pt"),
+        "sha256_safetensors": sha256_of(models / "model.safetensors"),
+        "threshold": chosen,
+    }
     write_text_atomically(models / "model.json", json.dumps(about, indent=2, sort_keys=True) + "\n")
     for name in ("history.csv", "preference.csv"):
         shutil.copy(run / name, models / name)

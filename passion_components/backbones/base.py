@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import inspect
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
@@ -99,9 +101,22 @@ class Backbone(nn.Module, ABC):
         size_divisor: every spatial size must be a multiple of it.
         min_size: and at least this many voxels.
 
+    Attributes:
+        settings: the arguments that the network was made with, defaults included: weights do not fit another one.
+
     Raises:
         ValueError: counts below 1 or dimensions other than 2 and 3.
     """
+
+    settings: dict[str, Any]
+
+    def __new__(cls, **settings: Any) -> Self:
+        """Keep the arguments of whichever backbone is made."""
+        made = super().__new__(cls)
+        parameters = inspect.signature(cls.__init__).parameters.values()
+        defaults = {one.name: one.default for one in parameters if one.default is not one.empty}
+        object.__setattr__(made, "settings", defaults | settings)
+        return made
 
     def __init__(
         self, *, n_modalities: int, n_classes: int, spatial_dims: int, size_divisor: int, min_size: int

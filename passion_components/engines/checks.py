@@ -18,6 +18,7 @@ from passion_components.data.datalists import check_files_exist, load_datalist, 
 from passion_components.data.scans import find_scan_cases
 from passion_components.data.words import nearest
 from passion_components.datasets import DatasetSpec
+from passion_components.engines.weights_input import WeightsInput, check_input
 from passion_components.handlers.checkpoint import STATE_FILE
 from passion_components.inferers.modality_aware import ModalityAwareInferer
 from passion_components.metrics import scores
@@ -124,6 +125,23 @@ def check_choice(*, name: str, value: str | None, accepted: Sequence[str]) -> No
     """
     if value is not None and value not in accepted:
         raise SystemExit(f"error: --{name} {value}{nearest(str(value), accepted)}: accepted: {', '.join(accepted)}")
+
+
+def check_weights(
+    *,
+    trained: WeightsInput,
+    spec: DatasetSpec,
+    modalities: Sequence[str],
+    spacing: Sequence[float],
+    roi_size: Sequence[int],
+) -> None:
+    """Refuse arguments, or a data set, that the weights in use were not trained for.
+
+    Raises:
+        SystemExit: in one line.
+    """
+    with _in_one_line():
+        check_input(trained, spec=spec, modalities=modalities, spacing=spacing, roi_size=roi_size)
 
 
 def check_scans(*, dataset_dir: Path | str, spec: DatasetSpec) -> None:

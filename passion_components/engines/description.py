@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,10 +25,12 @@ def describe_run(
     presence_sampling: Sequence[str],
     datalist: Path | str,
     seed: int,
+    weights_input: Mapping[str, Any],
 ) -> dict[str, Any]:
     """Data set, network, objective, datalist (name, hash, cases, realised missing rates) and seed.
 
-    ``presence_sampling`` are the overlays that reduce presence at random (ModDrop, PDT).
+    ``presence_sampling`` are the overlays that reduce presence at random (ModDrop, PDT), ``weights_input`` is what
+    :func:`passion_components.engines.weights_input.describe_input` says.
     """
     shapes = {name: list(value.shape) for name, value in network.state_dict().items()}
     parameters = sum(parameter.numel() for parameter in network.parameters())
@@ -43,6 +45,7 @@ def describe_run(
         "training_cases": len(load_datalist(datalist, "training", spec.modalities)),
         "missing_rates": missing_rates(datalist, spec.modalities),
         "seed": seed,
+        "input": dict(weights_input),
     }
 
 

@@ -1,26 +1,36 @@
-"""Finding and loading the weights that evaluation and inference use."""
+"""Loading the weights that evaluation and inference use."""
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 from passion_components.backbones.base import SEPARATE_PREFIX
 from passion_components.backbones.weight_files import read_weights
-from passion_components.data.errors import UserError
+from passion_components.data.errors import UserError, by
+from passion_components.engines.weights_input import (
+    find_weights,
+    input_of,
+    network_settings,
+    read_about,
+    weights_candidates,
+)
 from passion_components.files import sha256_of
 
 logger = logging.getLogger(__name__)
 
+HASHES = {".safetensors": "sha256_safetensors"}
+"""Ending of a weight file -> the JSON's entry with its hash; of others it is ``sha256``."""
+
 
 class WeightsError(UserError):
-    """No weights, or weights of another network; the message is one line for the user."""
+    """No weights, damaged ones, or weights of another network; the message is one line for the user."""
 
 
 @dataclass(frozen=True)
@@ -42,39 +52,86 @@ def load_weights(network: nn.Module, *, ckpt: str, output_dir: Path | str, bundl
     """Load ``ckpt``, else ``output_dir/model.pt``, else ``bundle_root/models/model.pt`` into a network, strictly.
 
     Raises:
-        WeightsError: there is none of them, or the file holds no weights of this network.
+        WeightsError: there is none of them; the file is damaged or not the one that the JSON beside it tells of; it
+            holds no weights, or those of another network.
     """
-    candidates = [Path(ckpt)] if ckpt else [Path(output_dir) / "model.pt", Path(bundle_root) / "models" / "model.pt"]
-    path = next((candidate for candidate in candidates if candidate.is_file()), None)
+    path = find_weights(ckpt, output_dir, bundle_root)
     if path is None:
-        looked = " and ".join(str(candidate) for candidate in candidates)
+        looked = " and ".join(str(candidate) for candidate in weights_candidates(ckpt, output_dir, bundle_root))
         raise WeightsError(f"no weights: looked for {looked}; run training first, or name a file with --ckpt")
+    about, found = read_about(path), sha256_of(path)
+    _refuse_another_file(path, about, found)
     try:
-        network.load_state_dict(_for_inference(read_weights(path), network))
-    except Exception as error:
-        reason = " ".join(str(error).split())[:300]
-        raise WeightsError(f"{path} does not fit {type(network).__name__} as configured here: {reason}") from error
-    info = WeightsInfo(path=str(path), sha256=sha256_of(path), trained_on=_trained_on(path))
+        state = read_weights(path)
+    except ValueError as error:
+        raise WeightsError(str(error)) from error
+    state = _for_inference(path, state, network)
+    _refuse_another_network(path, about, network)
+    _refuse_other_parameters(path, state, network)
+    for name, value in state.items():
+        if not torch.isfinite(value).all():
+            raise WeightsError(f"{path}: {name} holds values that are not finite; train again, or use other weights")
+    network.load_state_dict(state)
+    info = WeightsInfo(path=str(path), sha256=found, trained_on=_trained_on(about))
     logger.info("weights: %s (sha256 %s), trained on %s", info.path, info.sha256[:16], info.trained_on)
     return info
 
 
-def _for_inference(state: Mapping[str, Any], network: nn.Module) -> Mapping[str, Any]:
+def _refuse_another_file(path: Path, about: Mapping[str, Any], found: str) -> None:
+    expected = about.get(HASHES.get(path.suffix, "sha256"), found)
+    if expected != found:
+        beside = path.with_suffix(".json").name
+        raise WeightsError(
+            f"{path}: its SHA-256 is {found[:16]}..., {beside} beside it says {str(expected)[:16]}...; the file is "
+            f"damaged or another one: fetch or write it again, or remove {beside} if that is not about these weights"
+        )
+
+
+def _for_inference(path: Path, state: Mapping[str, Any], network: nn.Module) -> dict[str, Tensor]:
     """The state without the separate decoder, which serves training alone, where the network has none."""
+    strange = next((name for name, value in state.items() if not isinstance(value, Tensor)), None)
+    if strange is not None or not state:
+        found = f"holds {strange!r}, which is no tensor" if state else "is empty"
+        raise WeightsError(
+            f"{path}: {found}; expected weights alone: model.pt of a training, not its checkpoint.pt; those of the "
+            f"published code become weights by `passion convert-weights`"
+        )
     if getattr(network, "separate", None) is not None:
-        return state
+        return dict(state)
     return {name: value for name, value in state.items() if not name.startswith(SEPARATE_PREFIX)}
 
 
-def _trained_on(path: Path) -> str:
-    """What the JSON beside the weights tells, where it belongs to exactly this file."""
-    try:
-        about = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+def _refuse_another_network(path: Path, about: Mapping[str, Any], network: nn.Module) -> None:
+    """Compare what no shape tells, like the number of attention heads."""
+    said, here = input_of(about).get("network", {}), network_settings(network)
+    for name, value in here.items():
+        if name in said and said[name] != value:
+            raise WeightsError(
+                f"{path} belongs to a network with {name} {said[name]}, here it is {value}; leave the argument out to "
+                f"use that of the weights, or take the bundle that they belong to"
+            )
+
+
+def _refuse_other_parameters(path: Path, state: Mapping[str, Tensor], network: nn.Module) -> None:
+    """Compare names and shapes."""
+    here = network.state_dict()
+    sizes = {name: by(value.shape) for name, value in state.items()}
+    expected = {name: by(value.shape) for name, value in here.items()}
+    other = [name for name in [*expected, *sizes] if sizes.get(name) != expected.get(name)]
+    if other:
+        first = other[0]
+        raise WeightsError(
+            f"{path} does not fit {type(network).__name__} as configured here: {first} is "
+            f"{sizes.get(first, 'missing')} in the file and {expected.get(first, 'missing')} in the network "
+            f"({len(set(other))} parameters differ); use the bundle and settings that the weights were trained with"
+        )
+
+
+def _trained_on(about: Mapping[str, Any]) -> str:
+    """What the JSON beside the weights tells of their training."""
+    run = about.get("trained_on")
+    if not isinstance(run, dict) or "objective" not in run:
         return "unknown"
-    if not isinstance(about, dict) or about.get("sha256") != sha256_of(path):
-        return "unknown"
-    run = about.get("trained_on", {})
     rates = ", ".join(f"{name} {rate:.2f}" for name, rate in run.get("missing_rates", {}).items())
     return (
         f"{run.get('dataset')}, {run.get('training_cases')} cases of {run.get('datalist')} (missing rates {rates}), "

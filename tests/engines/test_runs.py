@@ -1,8 +1,10 @@
 import json
+import math
 from types import SimpleNamespace
 
 import pytest
 import torch
+from safetensors.torch import save_file
 from torch import nn
 
 from passion_components.data.dataset import CaseDataset
@@ -150,8 +152,12 @@ class TestWeights:
 
     def test_another_network_and_no_weights_are_refused_in_one_line(self, network, weights, tmp_path):
         (tmp_path / "text.pt").write_text("no weights")
-        for path in (weights("large.pt", size=3), tmp_path / "text.pt"):
-            with pytest.raises(WeightsError, match="does not fit Linear as configured here") as refusal:
+        fits_not = r"does not fit Linear as configured here: weight is \d x \d in the file and \d x \d in the network"
+        for path, line in (
+            (weights("large.pt", size=3), fits_not),
+            (tmp_path / "text.pt", "text.pt is damaged, or no"),
+        ):
+            with pytest.raises(WeightsError, match=line) as refusal:
                 self.load(network, tmp_path, path)
             assert "\n" not in str(refusal.value)
 
@@ -165,7 +171,7 @@ class TestWeights:
             self.load(network, tmp_path, tmp_path / "evil.pt")
         assert not (tmp_path / "ran").exists()
 
-    def test_the_file_beside_them_counts_only_if_it_is_theirs(self, network, weights, tmp_path):
+    def test_the_file_beside_them_tells_of_them_and_of_no_other_file(self, network, weights, tmp_path):
         path = weights("w.pt")
         about = {
             "sha256": sha256_of(path),
@@ -176,7 +182,31 @@ class TestWeights:
         told = self.load(network, tmp_path, path).trained_on
         assert "missing rates t1 0.25" in told and "Eq2, 7 epochs, seed 3" in told
         weights("w.pt", 5.0)
+        with pytest.raises(
+            WeightsError, match=r"w.pt: its SHA-256 is \w{16}\.\.\., w.json beside it says \w{16}\.\.\."
+        ):
+            self.load(network, tmp_path, path)
+        path.with_suffix(".json").unlink()
         assert self.load(network, tmp_path, path).trained_on == "unknown"
+
+    def test_both_formats_have_a_hash_in_the_same_file(self, network, tmp_path):
+        save_file(network.state_dict(), tmp_path / "w.safetensors")
+        about = {"sha256": "of w.pt", "sha256_safetensors": sha256_of(tmp_path / "w.safetensors")}
+        (tmp_path / "w.json").write_text(json.dumps(about))
+        self.load(network, tmp_path, tmp_path / "w.safetensors")
+        (tmp_path / "w.json").write_text(json.dumps(about | {"sha256_safetensors": "00"}))
+        with pytest.raises(WeightsError, match="w.json beside it says 00"):
+            self.load(network, tmp_path, tmp_path / "w.safetensors")
+
+    @pytest.mark.parametrize("value", [math.nan, math.inf])
+    def test_what_is_not_finite_is_refused_by_name(self, network, weights, tmp_path, value):
+        with pytest.raises(WeightsError, match="w.pt: weight holds values that are not finite"):
+            self.load(network, tmp_path, weights("w.pt", value))
+
+    def test_the_state_of_a_training_is_refused(self, network, tmp_path):
+        torch.save({"epoch": 3, "network": network.state_dict()}, tmp_path / "checkpoint.pt")
+        with pytest.raises(WeightsError, match="holds 'epoch', which is no tensor; expected weights alone: model.pt"):
+            self.load(network, tmp_path, tmp_path / "checkpoint.pt")
 
     def test_evaluation_without_weights_ends_in_one_line(self, network, tmp_path):
         evaluator = SimpleNamespace(state=SimpleNamespace())
