@@ -8,7 +8,9 @@ from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
 
-NIFTI_SUFFIXES = (".nii.gz", ".nii")
+NIFTI_SUFFIXES = (".nii.gz", ".nii", ".img", ".mgz", ".mgh")
+"""What nibabel reads: NIfTI in one file, in two (``.img`` beside its ``.hdr``), and FreeSurfer's MGH."""
+
 IMAGE_SUFFIXES = (*NIFTI_SUFFIXES, ".nrrd", ".nhdr", ".mha", ".mhd")
 ACCEPTED_IMAGES = f"{', '.join(IMAGE_SUFFIXES)} or a folder with one DICOM series"
 
@@ -21,7 +23,7 @@ _LOOKED_AT = 5
 
 
 def is_nifti(path: Path) -> bool:
-    """Whether the name is that of a NIfTI file; names without a known ending count as such."""
+    """Whether the name is that of a file read as NIfTI or MGH; names without a known ending count as such."""
     return not path.name.lower().endswith(IMAGE_SUFFIXES[len(NIFTI_SUFFIXES) :])
 
 

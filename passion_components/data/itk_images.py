@@ -10,6 +10,7 @@ import numpy as np
 
 from passion_components.data.errors import CaseError
 from passion_components.data.image_files import LFS_POINTER, is_lfs_pointer
+from passion_components.data.limits import check_size
 
 _LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 _UNEVEN = "ITK_non_uniform_sampling_deviation"
@@ -20,10 +21,13 @@ def read_itk_file(path: Path, *, case: str) -> tuple[np.ndarray, np.ndarray]:
     """Values (x, y, z) and affine (4, 4) in RAS and mm of an NRRD or MetaImage file, not checked.
 
     Raises:
-        CaseError: not readable to its end.
+        CaseError: not readable to its end, too large, several numbers per voxel.
     """
     try:
+        check_header(path, case=case)
         image: Any = itk.imread(str(path))
+    except CaseError:
+        raise
     except Exception as error:  # RuntimeError with a page of context, TypeError for a pixel type that is not wrapped
         reason = LFS_POINTER if is_lfs_pointer(path) else _first_reason(error)
         raise CaseError(
@@ -31,6 +35,27 @@ def read_itk_file(path: Path, *, case: str) -> tuple[np.ndarray, np.ndarray]:
             f"with one number per voxel, its data file beside it if it has one: copy or convert it again"
         ) from error
     return _values_and_affine(image)
+
+
+def check_header(path: Path, *, case: str, files: int = 1) -> None:
+    """Refuse by its header an image, or so many like it, that is too large or has several numbers per voxel.
+
+    Raises:
+        CaseError: in one line.
+        Exception: nearly any, from a damaged file.
+    """
+    io = itk.ImageIOFactory.CreateImageIO(str(path), itk.CommonEnums.IOFileMode_ReadMode)
+    if io is None:
+        return  # reading says what is wrong
+    io.SetFileName(str(path))
+    io.ReadImageInformation()
+    if io.GetNumberOfComponents() > 1:
+        raise CaseError(
+            f"{case}: {path} has {io.GetNumberOfComponents()} numbers per voxel (colours, or channels); expected one: "
+            f"write each sequence to a file of its own, classes as one map of numbers, colours as grey"
+        )
+    sizes = [io.GetDimensions(axis) for axis in range(io.GetNumberOfDimensions())]
+    check_size([*sizes, files] if files > 1 else sizes, path=path, case=case)
 
 
 def read_dicom_series(folder: Path, *, case: str) -> tuple[np.ndarray, np.ndarray]:

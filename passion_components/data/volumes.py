@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -14,41 +16,56 @@ from passion_components.data.errors import CaseError, by
 from passion_components.data.grid import SPACING_LIMITS, Grid
 from passion_components.data.image_files import is_nifti, split_index
 from passion_components.data.itk_images import read_dicom_series, read_itk_file
-from passion_components.data.nifti import read_nifti
+from passion_components.data.nifti import read_nifti, repair_command
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Volume:
-    """One 3D image: values (x, y, z) of a real dtype, scaled as the header says, and their grid."""
+    """One 3D image: values (x, y, z) of a real dtype, scaled as the header says, and their grid.
+
+    ``doubt`` says what is doubtful about the place that the file's header gives it, "" if nothing.
+    """
 
     array: np.ndarray
     grid: Grid
     path: Path
+    doubt: str = ""
 
 
-def read_volume(path: Path | str, *, case: str) -> Volume:
-    """Read a 3D image: NIfTI, one volume of a 4D NIfTI file (``file.nii.gz#0``), NRRD, MetaImage, a DICOM folder.
+def read_volume(path: Path | str, *, case: str, warn: bool = True) -> Volume:
+    """Read a 3D image: NIfTI, one volume of a 4D NIfTI file (``file.nii.gz#0``), MGH, NRRD, MetaImage, a DICOM folder.
 
-    A 4D file with a single volume is a 3D one.
+    A 4D file with a single volume is a 3D one. Sizes are judged by the header, before values are read.
+
+    Args:
+        path: file or folder.
+        case: how the case is called in messages.
+        warn: log, once per file, what is doubtful about its place.
 
     Raises:
-        CaseError: no such file, not readable to its end, of another kind, not 3D, no real numbers, no usable affine,
-            voxels that are absurdly small or large.
+        CaseError: no such file, not readable to its end, too large, of another kind, not 3D, no real numbers, no usable
+            affine, voxels that are absurdly small or large.
     """
     file, index = split_index(path)
     if not file.exists():
         raise CaseError(f"{case}: {path} does not exist; mend the path, or remove the entry if there is no such file")
+    doubt = ""
+    if index is not None and (file.is_dir() or not is_nifti(file)):
+        raise CaseError(f"{case}: {path} names a volume by #{index}; expected that of a 4D NIfTI file only: extract it")
     if file.is_dir():
         array, affine = read_dicom_series(file, case=case)
-    elif index is None and not is_nifti(file):
+    elif not is_nifti(file):
         array, affine = read_itk_file(file, case=case)
     else:
-        array, affine = read_nifti(file, index, case=case)
+        array, affine, doubt = read_nifti(file, index, case=case)
     if array.ndim != 3 or array.size == 0:
-        several = f", or name one of them as {file.name}#0" if array.ndim == 4 and is_nifti(file) else ""
         raise CaseError(
-            f"{case}: {path} has {by(array.shape)} voxels; expected one 3D volume: extract it from the file{several}"
+            f"{case}: {path} has {by(array.shape)} voxels; expected one 3D volume: extract it from the file"
         )
+    if array.dtype.kind == "V":
+        raise CaseError(f"{case}: {path} holds colours; expected one real number per voxel: convert it to grey values")
     if array.dtype.kind not in "buif":
         raise CaseError(
             f"{case}: {path} holds values of type {array.dtype}; expected one real number per voxel: convert it"
@@ -64,7 +81,24 @@ def read_volume(path: Path | str, *, case: str) -> Volume:
             f"{case}: {path} has voxels of {by(f'{length:.3g}' for length in spacing)} mm; accepted: "
             f"{SPACING_LIMITS[0]} to {SPACING_LIMITS[1]:g} mm: repair its header"
         )
-    return Volume(array, Grid(Path(path).name, array.shape, affine), Path(path))
+    if doubt and warn:
+        _warn_once(f"{case}: {path}: {doubt}")
+    return Volume(array, Grid(Path(path).name, array.shape, affine), Path(path), doubt)
+
+
+def non_finite_problem(path: Path | str, count: int) -> str:
+    """What to tell of a file with NaN or infinite voxels, without the case."""
+    file, index = split_index(path)
+    repair = f": {repair_command(file)}" if file.is_file() and is_nifti(file) and index is None else ""
+    return (
+        f"{path} holds {count} NaN or infinite voxels; expected finite numbers: leave it out, or, where they are its "
+        f"background, write 0 into them{repair}"
+    )
+
+
+@cache
+def _warn_once(message: str) -> None:
+    logger.warning(message)
 
 
 def with_geometry(channels: torch.Tensor, volume: Volume, *, case: str) -> MetaTensor:

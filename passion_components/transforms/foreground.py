@@ -32,11 +32,14 @@ def above_background(image: Tensor) -> Tensor:
 
 
 def _differs(channel: Tensor) -> Tensor:
+    low, high = np.percentile(channel.cpu().numpy(), _RANGE)
+    return (channel - _corner_median(channel)).abs() > _CONTRAST * (high - low)
+
+
+def _corner_median(channel: Tensor) -> Tensor:
     lengths = [math.ceil(size / _CORNER) for size in channel.shape]
     ends = [(slice(length), slice(-length, None)) for length in lengths]
-    background = torch.cat([channel[corner].flatten() for corner in product(*ends)]).median()
-    low, high = np.percentile(channel.cpu().numpy(), _RANGE)
-    return (channel - background).abs() > _CONTRAST * (high - low)
+    return torch.cat([channel[corner].flatten() for corner in product(*ends)]).median()
 
 
 FOREGROUND_RULES: Mapping[str, Callable[[Tensor], Tensor]] = {
@@ -54,6 +57,13 @@ def foreground_rule(name: str) -> Callable[[Tensor], Tensor]:
     if name not in FOREGROUND_RULES:
         raise ValueError(f"unknown foreground rule {name!r}; accepted: {', '.join(FOREGROUND_RULES)}")
     return FOREGROUND_RULES[name]
+
+
+BACKGROUND_LEVELS: Mapping[str, Callable[[Tensor], float]] = {
+    "nonzero": lambda channel: 0.0,
+    "above_background": lambda channel: _corner_median(channel).item(),
+}
+"""By the name of a foreground rule, the value that stands for its background: of a channel (*S)."""
 
 
 def has_contrast(channel: Tensor, foreground: Callable[[Tensor], Tensor]) -> bool:

@@ -13,8 +13,8 @@ from monai.transforms import Transform
 from passion_components.data.errors import CaseError
 from passion_components.data.grid import check_one_grid
 from passion_components.data.resample import resample
-from passion_components.data.volumes import Volume, grid_of, read_volume, with_geometry
-from passion_components.transforms.foreground import foreground_rule, has_contrast
+from passion_components.data.volumes import Volume, grid_of, non_finite_problem, read_volume, with_geometry
+from passion_components.transforms.foreground import BACKGROUND_LEVELS, foreground_rule, has_contrast
 
 logger = logging.getLogger(__name__)
 
@@ -57,6 +57,7 @@ class LoadModalitiesd(Transform):
             raise ValueError(f"resample_to must be one of {', '.join(modalities)}, got {resample_to!r}")
         self.modalities = tuple(modalities)
         self.foreground = foreground_rule(foreground)
+        self.background = BACKGROUND_LEVELS[foreground]
         self.resample_to = resample_to
         self.label_keys = tuple(label_keys)
 
@@ -98,7 +99,8 @@ class LoadModalitiesd(Transform):
         reference = volumes[self.resample_to]
         for name, volume in volumes.items():
             if not volume.grid.matches(reference.grid):
-                array = resample(volume.array, volume.grid, reference.grid, mode="bilinear")
+                outside = self.background(_finite(volume, case))
+                array = resample(volume.array, volume.grid, reference.grid, mode="bilinear", outside=outside)
                 volumes[name] = Volume(array, reference.grid, volume.path)
         for key in labels:
             if not grid_of(out[key]).matches(reference.grid):
@@ -116,8 +118,5 @@ def _finite(volume: Volume, case: str) -> torch.Tensor:
     channel = torch.from_numpy(volume.array.astype(np.float32))
     count = int((~channel.isfinite()).sum())
     if count:
-        raise CaseError(
-            f"{case}: {volume.path} holds {count} NaN or infinite voxels; expected finite numbers: "
-            f"repair the file, or leave it out"
-        )
+        raise CaseError(f"{case}: {non_finite_problem(volume.path, count)}")
     return channel

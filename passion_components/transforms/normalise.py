@@ -18,8 +18,8 @@ from passion_components.transforms.foreground import foreground_rule
 class NormalizeModalitiesd(MapTransform):
     """Z-score: x -> (x - mean) / std, with mean and population standard deviation of the sequence's own foreground.
 
-    It is applied to all voxels of a present channel, so its background becomes one constant; what is padded with zeros
-    before becomes the same constant. Absent channels are exactly 0 afterwards, whatever stood in them.
+    It is applied to all voxels of a present channel, so a background of one value stays one, and with it what was
+    padded before. Absent channels are exactly 0 afterwards, whatever stood in them.
 
     Args:
         keys: images (M, *S).

@@ -19,7 +19,7 @@ from monai.utils.enums import TraceKeys
 from torch import Tensor
 
 from passion_components.data.image_files import is_nifti, split_index
-from passion_components.data.nifti import nifti_image
+from passion_components.data.nifti import load_image, nifti_image
 from passion_components.data.volumes import read_volume
 from passion_components.datasets import DatasetSpec
 from passion_components.files import write_atomically
@@ -153,8 +153,8 @@ def write_probabilities(path: Path | str, probabilities: Tensor | np.ndarray, re
 def _write(path: Path | str, array: np.ndarray, reference_file: Path | str) -> None:
     """Write NIfTI: with the header's geometry where the reference is NIfTI too, else with its affine."""
     file, _ = split_index(reference_file)
-    if file.is_file() and is_nifti(file):
-        reference: Any = nib.load(file)
+    reference = load_image(file, case=file.name) if file.is_file() and is_nifti(file) else None
+    if isinstance(reference, nib.Nifti1Pair):
         header = reference.header_class()
         for field in _GEOMETRY_FIELDS:
             header[field] = reference.header[field]

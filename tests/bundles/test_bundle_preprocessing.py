@@ -98,6 +98,29 @@ def test_an_offset_of_the_foreground_does_not_matter_where_it_is_what_is_not_zer
     assert foreground.any() and torch.allclose(found[foreground], expected[foreground], atol=1e-4)
 
 
+@pytest.mark.parametrize("resampled", [False, True], ids=["one grid", "resampled"])
+@pytest.mark.parametrize(("gain", "offset"), [(1, 1024), (1, -1024), (1 / 128, -1), (3, 7)])
+@pytest.mark.parametrize("dataset", ["tcga_lgg"], indirect=True)
+def test_gain_and_offset_do_not_matter_where_foreground_is_what_differs_from_the_background(
+    case, tmp_path, gain, offset, resampled
+):
+    """With room around the scan, and beside it where another sequence's grid reaches further."""
+
+    def image_of(case):
+        names = [name for name in case if name != "case"]
+        if resampled:
+            image = nib.load(case[names[0]])
+            larger = nib.Nifti1Image(np.pad(np.asarray(image.dataobj), 4, mode="edge"), image.affine)
+            nib.save(larger, tmp_path / "larger.nii.gz")
+            case = {**case, names[0]: str(tmp_path / "larger.nii.gz")}
+        settings = {"spacing": [11.52, 11.52], "roi_size": [64, 64], "resample_to": names[0] if resampled else None}
+        return chain("tcga_lgg", "inference", **settings)(dict(case))["image"].as_tensor()
+
+    changed = with_images(case, tmp_path / "changed", lambda array: gain * array.astype(np.float32) + offset)
+    expected = image_of(case)
+    assert expected.shape[1:3] == (64, 64) and torch.allclose(image_of(changed), expected, atol=2e-3)
+
+
 @pytest.mark.parametrize(("spacing", "warned"), [((1, 1, 1), False), ((5, 1, 1), True)])
 def test_whether_slices_are_axial_is_judged_by_the_scan_before_it_is_resampled(tmp_path, caplog, spacing, warned):
     values = np.random.default_rng(0).integers(1, 99, (24, 24, 24)).astype(np.int16)

@@ -54,6 +54,17 @@ class TestWriteLabelMap:
         assert all(np.array_equal(written.header[field], expected.header[field]) for field in GEOMETRY)
         assert np.array_equal(written.header["pixdim"][:4], expected.header["pixdim"][:4])
 
+    @pytest.mark.parametrize(
+        ("name", "kind"),
+        [("s.mgz", nib.MGHImage), ("s.img", nib.Nifti1Pair), ("s.nii", nib.Nifti2Image), ("S.NII", nib.Nifti1Image)],
+    )
+    def test_relatives_of_nifti_are_written_as_nifti_in_their_place(self, class_map, tmp_path, name, kind):
+        affine = np.array([[0.0, -2, 0, 5], [1.5, 0, 0, 6], [0, 0, 3, 7], [0, 0, 0, 1]])
+        nib.save(kind(np.ones(SHAPE, np.float32), affine), tmp_path / name)
+        write_label_map(tmp_path / "P1_seg.nii.gz", class_map, tmp_path / name, BRATS2020)
+        written = nib.load(tmp_path / "P1_seg.nii.gz")
+        assert np.allclose(written.affine, affine) and np.asanyarray(written.dataobj).max() == 4
+
     def test_values_are_stored_unscaled(self, scan, class_map, tmp_path):
         write_label_map(tmp_path / "P1_seg.nii.gz", class_map, scan, BRATS2020)
         with gzip.open(tmp_path / "P1_seg.nii.gz") as file:

@@ -10,12 +10,14 @@ import numpy as np
 from passion_components.data.checks.facts import DIM, MAX_DIM_SHARE, VolumeFacts
 from passion_components.data.checks.findings import CheckedCase, Finding, Kind
 from passion_components.data.errors import CaseError, by
-from passion_components.data.grid import GRID_TOLERANCE, Grid, check_one_grid
+from passion_components.data.grid import Grid, check_one_grid
+from passion_components.data.volumes import non_finite_problem
 from passion_components.datasets import DatasetSpec
 
 MIN_ZERO_SHARE = 0.2
 """A brain in its box leaves about half of the voxels outside; below this share the background is not 0."""
 
+_SPACING_TOLERANCE = 1e-3
 _MAX_LISTED = 8
 
 
@@ -40,11 +42,7 @@ def _grids(case: CheckedCase, _: DatasetSpec) -> Iterator[tuple[Kind, str]]:
 def _non_finite(case: CheckedCase, _: DatasetSpec) -> Iterator[tuple[Kind, str]]:
     for key, volume in case.volumes.items():
         if volume.non_finite:
-            yield (
-                Kind.NON_FINITE,
-                f"{case}: {case.files[key].path} holds {volume.non_finite} NaN or infinite voxels; "
-                f"expected finite numbers: repair the file, or leave it out",
-            )
+            yield Kind.NON_FINITE, f"{case}: {non_finite_problem(case.files[key].path, volume.non_finite)}"
 
 
 def _contrast(case: CheckedCase, _: DatasetSpec) -> Iterator[tuple[Kind, str]]:
@@ -114,7 +112,7 @@ def _spacing(case: CheckedCase, spec: DatasetSpec) -> Iterator[tuple[Kind, str]]
     if spec.spatial_dims != 3 or not case.volumes or not _on_one_grid(_grids_of(case)):
         return
     volume = next(iter(case.volumes.values()))
-    if not np.allclose(_oriented_spacing(volume, spec.orientation), spec.spacing, rtol=0, atol=GRID_TOLERANCE):
+    if not np.allclose(_oriented_spacing(volume, spec.orientation), spec.spacing, rtol=0, atol=_SPACING_TOLERANCE):
         yield (
             Kind.SPACING,
             f"{case}: voxels of {by(f'{length:.3g}' for length in volume.spacing)} mm will be resampled; "
@@ -122,14 +120,10 @@ def _spacing(case: CheckedCase, spec: DatasetSpec) -> Iterator[tuple[Kind, str]]
         )
 
 
-def _two_places(case: CheckedCase, _: DatasetSpec) -> Iterator[tuple[Kind, str]]:
+def _doubtful_place(case: CheckedCase, _: DatasetSpec) -> Iterator[tuple[Kind, str]]:
     for key, volume in case.volumes.items():
-        if volume.qform_differs:
-            yield (
-                Kind.TWO_PLACES,
-                f"{case}: the header of {case.files[key].path} puts it in two places, its sform and its qform differ; "
-                f"the sform is used: repair the header if that is wrong",
-            )
+        if volume.doubt:
+            yield Kind.DOUBTFUL_PLACE, f"{case}: {case.files[key].path}: {volume.doubt}"
 
 
 def _background(case: CheckedCase, spec: DatasetSpec) -> Iterator[tuple[Kind, str]]:
@@ -183,6 +177,6 @@ _RULES: tuple[Callable[[CheckedCase, DatasetSpec], Iterator[tuple[Kind, str]]], 
     _copies,
     _label,
     _spacing,
-    _two_places,
+    _doubtful_place,
     _background,
 )

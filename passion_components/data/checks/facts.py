@@ -14,7 +14,7 @@ import torch
 
 from passion_components.data.errors import CaseError
 from passion_components.data.grid import Grid
-from passion_components.data.image_files import is_nifti, split_index
+from passion_components.data.image_files import split_index
 from passion_components.data.volumes import Volume, read_volume
 from passion_components.files import content_hash
 
@@ -28,8 +28,6 @@ Of ten brain-extracted scans none had more than 0.021, of three scans with skull
 """
 
 _MAX_VALUES = 256
-_FORM_TOLERANCE = 0.01
-"""Millimetres; a qform stores rotations as float32 quaternions and is never exact."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +45,7 @@ class VolumeFacts:
         contrast: whether the sequence counts as present.
         voxels_sha256: SHA-256 of shape and values, whatever the header says otherwise.
         label_values: the smallest 256 of the finite values that occur; None where the file is no label map.
-        qform_differs: whether a NIfTI header's sform and qform are both set and put the volume elsewhere.
+        doubt: what is doubtful about the place that the header gives it, "" if nothing.
     """
 
     grid: Grid
@@ -61,7 +59,7 @@ class VolumeFacts:
     contrast: bool
     voxels_sha256: str
     label_values: tuple[float, ...] | None
-    qform_differs: bool
+    doubt: str
 
     @property
     def spacing(self) -> tuple[float, ...]:
@@ -78,7 +76,8 @@ class VolumeFacts:
 class FileFacts:
     """One file of a case: either ``volume``, or in ``problem`` the line that says why it cannot be used.
 
-    ``sha256`` is that of the file, see :func:`~passion_components.files.content_hash`; None where there is nothing to read.
+    ``sha256`` is that of the file, see :func:`~passion_components.files.content_hash`; None where there is nothing to
+    read.
     """
 
     path: str
@@ -105,7 +104,7 @@ class FileFacts:
             "dim_share": volume.dim_share,
             "non_finite": volume.non_finite,
             "voxels_sha256": volume.voxels_sha256,
-            "qform_differs": volume.qform_differs,
+            "doubt": volume.doubt,
         }
         if volume.label_values is None:
             return {**facts, "contrast": volume.contrast}
@@ -126,7 +125,7 @@ def read_facts(path: Path, *, case: str, is_label: bool, has_contrast: Callable[
     try:
         if file.exists():
             digest = content_hash(file)
-        volume = read_volume(path, case=case)
+        volume = read_volume(path, case=case, warn=False)
     except CaseError as error:
         return FileFacts(str(path), digest, problem=str(error))
     except OSError as error:
@@ -153,18 +152,8 @@ def _volume_facts(volume: Volume, is_label: bool, has_contrast: Callable[[torch.
         contrast=not is_label and not non_finite and has_contrast(torch.from_numpy(values)),
         voxels_sha256=_voxels_hash(values),
         label_values=tuple(np.unique(known)[:_MAX_VALUES].tolist()) if is_label else None,
-        qform_differs=_qform_differs(volume.path),
+        doubt=volume.doubt,
     )
-
-
-def _qform_differs(path: Path) -> bool:
-    file, _ = split_index(path)
-    if file.is_dir() or not is_nifti(file):
-        return False
-    header: Any = nib.load(file).header
-    if not header["sform_code"] or not header["qform_code"]:
-        return False
-    return not np.allclose(header.get_sform(), header.get_qform(), rtol=0, atol=_FORM_TOLERANCE)
 
 
 def dim_share(values: np.ndarray) -> float:

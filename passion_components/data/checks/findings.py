@@ -26,7 +26,7 @@ class Kind(Enum):
     COPIED_SEQUENCE = ("warning", "copy of another sequence")
     CONSTANT = ("warning", "sequence without contrast")
     SPACING = ("warning", "other spacing")
-    TWO_PLACES = ("warning", "sform and qform differ")
+    DOUBTFUL_PLACE = ("warning", "place or orientation in doubt")
     BACKGROUND = ("warning", "background not 0, or skull")
     EMPTY_LABEL = ("warning", "label map without foreground")
     NOT_SCORED = ("warning", "test case without label map")
