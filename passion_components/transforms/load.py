@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Hashable, Mapping, Sequence
+from itertools import combinations
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from passion_components.data.volumes import Volume, grid_of, non_finite_problem,
 from passion_components.transforms.foreground import BACKGROUND_LEVELS, foreground_rule, has_contrast
 
 logger = logging.getLogger(__name__)
+_STEP = 8
 
 
 class LoadModalitiesd(Transform):
@@ -28,19 +30,21 @@ class LoadModalitiesd(Transform):
       meta holds the affine (RAS, mm), ``case``, and as ``filename_or_obj`` the file whose grid it is on;
     - ``presence``: bool tensor (M,) on the CPU.
 
-    A sequence without contrast, constant or constant on its foreground, counts as absent, with a warning.
+    A sequence without contrast, constant or constant on its foreground, counts as absent, with a warning. One whose
+    voxels are those of another, in whatever file and dtype, is a copy and no sequence of its own.
 
     Args:
         modalities: names of the M modalities.
         foreground: name of a foreground rule.
         resample_to: modality to whose grid the others are brought, by linear interpolation, and labels by the nearest
             voxel; None refuses cases whose files lie on different grids.
+        allow_copies: whether a copy of another sequence counts as present; False refuses it.
         label_keys: entries, loaded before, that must lie on the grid of the sequences where they are there.
 
     Raises:
         ValueError: modalities that are none or not unique, an unknown foreground rule or modality to resample to.
         CaseError: when called: no modality at all or none with contrast; a file that is missing or damaged, or not 3D;
-            files on different grids, and the one to resample to not among them; NaN or infinite voxels.
+            files on different grids, and the one to resample to not among them; NaN or infinite voxels; a copy.
     """
 
     def __init__(
@@ -49,6 +53,7 @@ class LoadModalitiesd(Transform):
         *,
         foreground: str = "nonzero",
         resample_to: str | None = None,
+        allow_copies: bool = False,
         label_keys: Sequence[Hashable] = ("target", "reference"),
     ) -> None:
         if not modalities or len(set(modalities)) < len(modalities):
@@ -59,6 +64,7 @@ class LoadModalitiesd(Transform):
         self.foreground = foreground_rule(foreground)
         self.background = BACKGROUND_LEVELS[foreground]
         self.resample_to = resample_to
+        self.allow_copies = allow_copies
         self.label_keys = tuple(label_keys)
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
@@ -68,7 +74,11 @@ class LoadModalitiesd(Transform):
         if not files:
             raise CaseError(f"{case}: has no sequence; expected at least one of {', '.join(self.modalities)}")
         volumes = {name: read_volume(file, case=case) for name, file in files.items()}
+        self._refuse_copies(volumes, case)
+        as_read = dict(volumes)
         reference = self._on_one_grid(volumes, out, case)
+        if any(volumes[name] is not as_read[name] for name in volumes):
+            self._refuse_copies(volumes, case)
         channels = {name: _finite(volume, case) for name, volume in volumes.items()}
         present = [name for name, channel in channels.items() if has_contrast(channel, self.foreground)]
         if not present:
@@ -83,6 +93,23 @@ class LoadModalitiesd(Transform):
         out["image"] = with_geometry(image, reference, case=case)
         out["presence"] = torch.tensor([name in present for name in self.modalities])
         return out
+
+    def _refuse_copies(self, volumes: Mapping[str, Volume], case: str) -> None:
+        """Refuse two sequences with the same voxels, unless they have no contrast or that is allowed.
+
+        Raises:
+            CaseError: naming both files.
+        """
+        if self.allow_copies:
+            return
+        for (name, volume), (other, twin) in combinations(volumes.items(), 2):
+            if not _same_voxels(volume.array, twin.array):
+                continue
+            if has_contrast(torch.from_numpy(volume.array.astype(np.float32)), self.foreground):
+                raise CaseError(
+                    f"{case}: {name} ({volume.path}) and {other} ({twin.path}) hold the same voxels; a copy is no "
+                    f"sequence of its own: remove the one that it is not, or add --allow_copies True"
+                )
 
     def _on_one_grid(self, volumes: dict[str, Volume], out: dict[Hashable, Any], case: str) -> Volume:
         """Bring the sequences and the labels to one grid, in place; the volume whose grid that is."""
@@ -107,6 +134,16 @@ class LoadModalitiesd(Transform):
                 array = resample(np.asarray(out[key][0]), grid_of(out[key]), reference.grid, mode="nearest")
                 out[key] = with_geometry(torch.from_numpy(array.astype(np.uint8))[None], reference, case=case)
         return reference
+
+
+def _same_voxels(one: np.ndarray, other: np.ndarray) -> bool:
+    """Whether two arrays hold equal numbers in float32; some of them are compared before all are."""
+    if one.shape != other.shape:
+        return False
+    some = (slice(None, None, _STEP),) * one.ndim
+    return all(
+        np.array_equal(one[part].astype(np.float32), other[part].astype(np.float32)) for part in (some, (Ellipsis,))
+    )
 
 
 def _finite(volume: Volume, case: str) -> torch.Tensor:

@@ -49,7 +49,7 @@ class TestWhatIsLoaded:
 
     def test_geometry_and_the_first_present_file_are_in_the_meta(self, load, save, brain):
         affine = np.array([[0.0, -1.2, 0, 5], [0.9, 0, 0, -7], [0, 0, 2.0, 3], [0, 0, 0, 1]])
-        t1, t2 = save("t1.nii.gz", brain, affine), save("t2.nii.gz", brain, affine)
+        t1, t2 = save("t1.nii.gz", brain, affine), save("t2.nii.gz", 2 * brain, affine)
         image = load({"case": "P1", "t2": t2, "t1": t1})["image"]
         assert np.allclose(image.affine, affine, atol=1e-6)
         assert image.meta["filename_or_obj"] == t1 and image.meta["case"] == "P1"
@@ -181,7 +181,7 @@ class TestOneGridPerCase:
     def test_a_shift_alone_is_refused_and_visible_in_the_message(self, load, save, brain):
         shifted = np.eye(4)
         shifted[0, 3] = 3
-        message = refusal(load, t1=save("t1.nii.gz", brain, np.eye(4)), t2=save("t2.nii.gz", brain, shifted))
+        message = refusal(load, t1=save("t1.nii.gz", brain, np.eye(4)), t2=save("t2.nii.gz", 2 * brain, shifted))
         assert "t1.nii.gz 12 x 11 x 10 with affine (1 0 0 0; 0 1 0 0; 0 0 1 0)" in message
         assert "t2.nii.gz 12 x 11 x 10 with affine (1 0 0 3; 0 1 0 0; 0 0 1 0)" in message
 
@@ -189,7 +189,7 @@ class TestOneGridPerCase:
     def test_affines_may_differ_by_a_twentieth_of_a_millimetre(self, load, save, brain, shift, refused):
         moved = np.eye(4)
         moved[1, 3] = shift
-        files = {"t1": save("t1.nii.gz", brain, np.eye(4)), "t2": save("t2.nii.gz", brain, moved)}
+        files = {"t1": save("t1.nii.gz", brain, np.eye(4)), "t2": save("t2.nii.gz", 2 * brain, moved)}
         if refused:
             refusal(load, **files)
         else:
@@ -210,7 +210,7 @@ class TestOneGridPerCase:
 
 
 class TestResampling:
-    """A scan of 2 mm and one of 1 mm in the same place; intensities are the x coordinate in mm."""
+    """A scan of 2 mm and one of 1 mm in the same place; intensities are the x coordinate in mm, and in t2 1 more."""
 
     FINE, COARSE = np.diag([1.0, 1, 1, 1]), np.diag([2.0, 1, 1, 1])
 
@@ -218,6 +218,7 @@ class TestResampling:
     def files(self, save):
         fine, coarse = np.zeros((13, 6, 6), np.float32), np.zeros((7, 6, 6), np.float32)
         fine[:], coarse[:] = np.arange(13.0)[:, None, None], 2 * np.arange(7.0)[:, None, None]
+        fine += 1
         return {"flair": save("flair.nii.gz", coarse, self.COARSE), "t2": save("t2.nii.gz", fine, self.FINE)}
 
     @pytest.mark.parametrize(("to", "size"), [("flair", 7), ("t2", 13)])
@@ -225,7 +226,7 @@ class TestResampling:
         item = LoadModalitiesd(MODALITIES, resample_to=to)({"case": "P1", **files})
         image = item["image"]
         assert image.shape == (3, size, 6, 6) and item["presence"].tolist() == [True, False, True]
-        assert torch.allclose(image[0, 1:-1], image[2, 1:-1], atol=1e-4)  # linear, so exact away from the border
+        assert torch.allclose(image[0, 1:-1] + 1, image[2, 1:-1], atol=1e-4)  # linear, so exact away from the border
         assert image.meta["filename_or_obj"] == files[to] and float(image.affine[0, 0]) == 12 / (size - 1)
 
     def test_nothing_changes_where_they_share_a_grid_already(self, save, brain):
@@ -259,3 +260,59 @@ class TestResampling:
 def test_modalities_must_be_unique_names(modalities):
     with pytest.raises(ValueError, match="modalities must be at least one name, each once"):
         LoadModalitiesd(modalities)
+
+
+class TestCopies:
+    """A file with the voxels of another one says nothing of its own, however it came to be."""
+
+    @pytest.fixture
+    def t1(self, save, brain):
+        return save("P1_t1.nii.gz", brain)
+
+    def copy(self, kind, t1, save, brain, folder):
+        path = folder / "P1_flair.nii.gz"
+        if kind == "one path twice":
+            return t1
+        if kind == "link":
+            path.symlink_to(t1)
+        elif kind == "recompressed":
+            path.write_bytes(gzip.compress(gzip.decompress(Path(t1).read_bytes()), 1))
+        elif kind == "other dtype":
+            save(path.name, brain.astype(np.int16))
+        elif kind == "negative zeros":
+            save(path.name, np.where(brain == 0, np.float32(-0.0), brain))
+        else:
+            path.write_bytes(Path(t1).read_bytes())
+        return str(path)
+
+    @pytest.mark.parametrize(
+        "kind", ["file", "link", "recompressed", "one path twice", "other dtype", "negative zeros"]
+    )
+    def test_a_copy_is_refused_by_both_files_unless_allowed(self, kind, load, t1, save, brain, tmp_path):
+        files = {"flair": self.copy(kind, t1, save, brain, tmp_path), "t1": t1, "t2": save("t2.nii", brain * 2)}
+        message = refusal(load, **files)
+        assert f"flair ({files['flair']}) and t1 ({t1}) hold the same voxels" in message
+        assert "--allow_copies True" in message
+        item = LoadModalitiesd(MODALITIES, allow_copies=True)({"case": "P1", **files})
+        assert item["presence"].tolist() == [True, True, True]
+
+    def test_one_voxel_is_enough_to_be_another_sequence(self, load, t1, save, brain):
+        brain[4, 3, 5] += 1
+        item = load({"case": "P1", "t1": t1, "t2": save("t2.nii", brain)})
+        assert item["presence"].tolist() == [False, True, True]
+
+    def test_a_copy_on_another_grid_is_one(self, t1, save, brain):
+        moved = np.diag([-1.0, -1.0, 1.5, 1.0])
+        files = {"t1": t1, "t2": save("t2.nii", brain, moved)}
+        assert "hold the same voxels" in refusal(LoadModalitiesd(MODALITIES, resample_to="t1"), **files)
+
+    def test_a_scan_resampled_before_is_the_one_that_is_resampled_here(self, save):
+        """An x coordinate at 2 mm, and what linear interpolation makes of it at 1 mm."""
+        fine, coarse = np.zeros((13, 6, 6), np.float32), np.zeros((7, 6, 6), np.float32)
+        fine[:], coarse[:] = np.arange(13.0)[:, None, None], 2 * np.arange(7.0)[:, None, None]
+        files = {"t1": save("t1.nii", fine, np.eye(4)), "t2": save("t2.nii", coarse, np.diag([2.0, 1, 1, 1]))}
+        assert "hold the same voxels" in refusal(LoadModalitiesd(MODALITIES, resample_to="t1"), **files)
+
+    def test_sequences_without_contrast_are_absent_both(self, load, t1, save, brain):
+        files = {name: save(f"{name}.nii", np.zeros_like(brain)) for name in ("flair", "t2")}
+        assert load({"case": "P1", "t1": t1, **files})["presence"].tolist() == [False, True, False]

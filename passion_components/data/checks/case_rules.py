@@ -70,16 +70,16 @@ def _copies(case: CheckedCase, _: DatasetSpec) -> Iterator[tuple[Kind, str]]:
     for keys in by_voxels.values():
         if len(keys) == 1:
             continue
-        names = " and ".join(keys)
+        names = " and ".join(f"{key} ({case.files[key].path})" for key in keys)
         if "label" in keys:
             yield (
                 Kind.LABEL_AS_SEQUENCE,
-                f"{case}: {names} hold the same voxels; a network would be shown the answer: mend the paths",
+                f"{case}: {names} hold the same voxels; a network would be shown the answer: correct the paths",
             )
-        else:
+        elif case.volumes[keys[0]].contrast:
             yield (
                 Kind.COPIED_SEQUENCE,
-                f"{case}: {names} hold the same voxels, and copies count as present: "
+                f"{case}: {names} hold the same voxels; a copy is no sequence of its own: "
                 f"remove from the datalist what is not that sequence",
             )
 
