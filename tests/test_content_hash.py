@@ -1,6 +1,7 @@
 import hashlib
 
 import pytest
+
 from passion_components.files import content_hash, content_hashes
 
 

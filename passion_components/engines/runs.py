@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import logging
+import os
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -13,6 +14,8 @@ import ignite.distributed as idist
 from monai.data import list_data_collate
 from monai.engines import SupervisedTrainer
 from torch import nn
+from torch.utils.data import DataLoader, Dataset
+from tqdm import tqdm
 
 from passion_components.data.dataset import CaseDataset
 from passion_components.data.errors import UserError
@@ -60,31 +63,78 @@ def evaluate(
     ckpt: str,
     output_dir: Path | str,
     bundle_root: Path | str,
+    write_table: Callable[[], None],
 ) -> None:
     """Score the cases of ``dataset`` that the record does not hold yet, and write all of their scores.
 
+    What fails is listed and does not stop the rest. Of the ranks of a distributed run the first one does the work.
+
     Args:
-        evaluator: loads ``dataset``, and puts scores into ``record``.
+        evaluator: puts scores into ``record``.
         dataset: the cases.
-        record: knows what an earlier run has done with the same weights and settings.
+        record: knows what an earlier run has done with the same weights, settings and files.
         network: gets the weights that :func:`load_weights` finds.
         ckpt: weights to use, or "".
-        output_dir: for the weights of a training that was made there.
+        output_dir: for the weights of a training that was made there; ``failures.json`` goes there if there is any.
         bundle_root: the bundle, for its own weights.
+        write_table: called when the record is written.
 
     Raises:
-        SystemExit: weights that do not fit or are not there, a case that cannot be read.
+        SystemExit: weights that do not fit or are not there; at the end, if a case failed.
     """
+    if idist.get_rank() or int(os.environ.get("RANK", 0)):  # torchrun also starts configs that set up no process group
+        logger.info("the first of the ranks evaluates")
+        return
 
     def run() -> None:
         weights = load_weights(network, ckpt=ckpt, output_dir=output_dir, bundle_root=bundle_root)
         evaluator.state.weights = weights
-        dataset.leave_out(record.open([case["case"] for case in dataset.cases], dataclasses.asdict(weights)))
-        if len(dataset):
-            evaluator.run()
-        record.write()
+        total = len(dataset)
+        done = record.open(dataset.cases, dataclasses.asdict(weights))
+        dataset.leave_out(done)
+        failed = _score(evaluator, dataset)
+        if len(failed) < total:
+            record.write()
+            write_table()
+        _report(failed, total, Path(output_dir) / "failures.json")
 
     _in_words(run)
+
+
+def _score(evaluator: SubsetEvaluator, dataset: CaseDataset) -> list[tuple[str, str]]:
+    """Evaluate case by case; returns the names of those that fail, with a line each."""
+    workers = getattr(evaluator.data_loader, "num_workers", 0)
+    batches = DataLoader(_Readable(dataset), batch_size=1, num_workers=workers, collate_fn=list_data_collate)
+    failed = []
+    for batch in tqdm(batches, desc="evaluating", unit="case", disable=None):
+        (case,) = batch["case"]
+        try:
+            message = batch["failure"][0] if "failure" in batch else None
+            if message is None:
+                evaluator.run_case(batch)
+        except Exception as error:
+            message = _failure_line(case, error)
+        if message is not None:
+            logger.error("error: %s", message)
+            failed.append((case, message))
+    return failed
+
+
+class _Readable(Dataset):
+    """The items of a dataset; in the place of one that cannot be read its name and why, as ``failure``."""
+
+    def __init__(self, dataset: CaseDataset) -> None:
+        self.dataset = dataset
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def __getitem__(self, index: int) -> dict:
+        try:
+            return self.dataset[index]
+        except Exception as error:
+            case = self.dataset.cases[index]["case"]
+            return {"case": case, "failure": _failure_line(case, error)}
 
 
 def infer(
@@ -125,7 +175,7 @@ def infer(
         try:
             evaluator.run_case(list_data_collate([dataset[index]]))
         except Exception as error:
-            message = error_line(error) or f"{case['case']}: {type(error).__name__}: {' '.join(str(error).split())}"
+            message = _failure_line(case["case"], error)
             logger.error("error: %s", message)
             failed.append((case["case"], message))
     _report(failed, len(dataset) + len(scans.failures), Path(output_dir) / "failures.json")
@@ -141,6 +191,10 @@ def _report(failed: Sequence[tuple[str, str]], total: int, path: Path) -> None:
     text = json.dumps([{"case": case, "reason": reason} for case, reason in failed], indent=2)
     write_text_atomically(path, text + "\n")
     raise SystemExit(f"error: {done}, {len(failed)} failed (listed in {path})")
+
+
+def _failure_line(case: str, error: Exception) -> str:
+    return error_line(error) or f"{case}: {type(error).__name__}: {' '.join(str(error).split())}"
 
 
 def error_line(error: BaseException) -> str | None:

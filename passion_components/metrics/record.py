@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import logging
 import math
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from passion_components.data.datalists import file_hashes
 from passion_components.datasets import DatasetSpec
 from passion_components.files import write_text_atomically
 from passion_components.metrics.book import ScoreBook
@@ -21,8 +22,8 @@ class EvaluationRecord:
     """Scores of an evaluation, kept in a folder from the moment that a case is done.
 
     ``cases/<case>.json`` holds what one case scored from every subset, with the weights and settings that it was
-    scored with: an evaluation with the same ones goes on from there, another one starts anew. At the end follow
-    ``metrics.csv`` and ``summary.json``, which do not tell in how many runs they were made.
+    scored with and the hashes of its files: an evaluation with the same ones goes on from there, another one starts
+    anew. At the end follow ``metrics.csv`` and ``summary.json``, which do not tell in how many runs they were made.
 
     Args:
         output_dir: the folder.
@@ -35,27 +36,38 @@ class EvaluationRecord:
         self.spec = spec
         self.settings = json.loads(json.dumps(settings))
         self.weights: dict[str, str] = {}
+        self._files: dict[str, dict[str, str | None]] = {}
         self._scores: dict[str, dict[str, CaseScores]] = {}
 
-    def open(self, cases: Collection[str], weights: Mapping[str, str]) -> set[str]:
+    def open(self, cases: Sequence[Mapping[str, str]], weights: Mapping[str, str]) -> set[str]:
         """Begin an evaluation of ``cases`` with ``weights`` (``sha256`` tells which); returns the cases already done.
 
-        What was scored with other weights or settings stays where it is until the case is done again.
+        What was scored with other weights or settings, or from files that held something else, stays where it is until
+        the case is done again.
+
+        Args:
+            cases: entries of a datalist; their files are read to their end.
+            weights: as they were loaded.
         """
         self.weights = dict(weights)
-        self._scores, changed = {}, {}
-        for case in cases:
-            made_with, scores = self._read(case)
-            if made_with == self._made_with():
-                self._scores[case] = scores
-            elif made_with:
+        self._files = file_hashes(cases)
+        self._scores, changed, replaced = {}, {}, {}
+        for case, files in self._files.items():
+            made_with, before, scores = self._read(case)
+            if made_with and made_with != self._made_with():
                 changed[case] = made_with
+            elif made_with and (before != files or None in files.values()):
+                replaced[case] = before
+            elif made_with:
+                self._scores[case] = scores
         if changed:
-            name, before, now = self._first_difference(next(iter(changed.values())))
+            name, was, now = self._first_difference(next(iter(changed.values())))
             logger.info(
                 "%s: %d cases were scored with other settings (%s was %s, now %s); they are scored anew",
-                *(self.output_dir, len(changed), name, before, now),
+                *(self.output_dir, len(changed), name, was, now),
             )
+        for case, before in replaced.items():
+            logger.info("%s: %s; it is scored anew", case, _replaced_words(before, self._files[case]))
         if self._scores:
             logger.info("%s: %d of %d cases are done already", self.output_dir, len(self._scores), len(cases))
         return set(self._scores)
@@ -66,6 +78,7 @@ class EvaluationRecord:
         content = {
             "case": case,
             "made_with": self._made_with(),
+            "files": self._files[case],
             "scores": {
                 subset: {"values": _without_nan(of_subset.values), "empty": of_subset.empty}
                 for subset, of_subset in scores.items()
@@ -80,7 +93,9 @@ class EvaluationRecord:
             for subset, of_subset in scores.items():
                 book.add(case, subset.split("+"), *of_subset)
         book.write_csv(self.output_dir / "metrics.csv")
-        book.write_json(self.output_dir / "summary.json", {"weights": self.weights, **self.settings})
+        files = {case: self._files[case] for case in sorted(self._scores)}
+        run = {"weights": self.weights, **self.settings, "files": files}
+        book.write_json(self.output_dir / "summary.json", run)
 
     def _path(self, case: str) -> Path:
         return self.output_dir / "cases" / f"{case}.json"
@@ -88,22 +103,32 @@ class EvaluationRecord:
     def _made_with(self) -> dict[str, Any]:
         return {"weights": self.weights["sha256"], **self.settings}
 
-    def _read(self, case: str) -> tuple[dict[str, Any], dict[str, CaseScores]]:
-        """What a case was scored with, and its scores; both empty where there is no readable record of it."""
+    def _read(self, case: str) -> tuple[dict[str, Any], dict[str, Any], dict[str, CaseScores]]:
+        """What a case was scored with, from which files, and its scores; all empty without a readable record of it."""
         try:
             content = json.loads(self._path(case).read_text(encoding="utf-8"))
             scores = {
                 subset: CaseScores(_with_nan(of_subset["values"]), of_subset["empty"])
                 for subset, of_subset in content["scores"].items()
             }
-            return dict(content["made_with"]), scores
+            return dict(content["made_with"]), dict(content.get("files", {})), scores
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
-            return {}, {}
+            return {}, {}, {}
 
     def _first_difference(self, before: Mapping[str, Any]) -> tuple[str, Any, Any]:
         now = self._made_with()
         name = next(name for name in [*now, *before] if before.get(name) != now.get(name))
         return name, before.get(name), now.get(name)
+
+
+def _replaced_words(before: Mapping[str, Any], now: Mapping[str, str | None]) -> str:
+    """How the files of a case differ from those that it was scored from."""
+    if not before:
+        return "its record does not tell which files were scored"
+    names = [name for name in dict.fromkeys([*now, *before]) if before.get(name) != now.get(name)]
+    return (
+        f"{', '.join(names)} {'are' if len(names) > 1 else 'is'} not what it was scored from" if names else "unreadable"
+    )
 
 
 def _without_nan(values: Mapping[str, Mapping[str, float]]) -> dict[str, dict[str, float | None]]:

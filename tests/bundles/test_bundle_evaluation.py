@@ -52,7 +52,7 @@ class TestInterrupted:
         collect = SubsetScoresHandler.collect
 
         def stop_at_the_second(handler, engine):
-            if engine.state.iteration == 2:
+            if engine.state.batch[0]["case"] == second["case"]:
                 raise KeyboardInterrupt
             collect(handler, engine)
 

@@ -15,6 +15,7 @@ from passion_components.engines.runs import error_line, evaluate, infer, train
 from passion_components.engines.weights import WeightsError, load_weights
 from passion_components.files import sha256_of
 from passion_components.handlers.checkpoint import ResumeError
+from passion_components.metrics import CaseScores
 from passion_components.metrics.record import EvaluationRecord
 
 
@@ -126,6 +127,65 @@ class TestInfer:
         assert "a: ZeroDivisionError: " in (tmp_path / "out" / "failures.json").read_text()
 
 
+class TestEvaluate:
+    @pytest.fixture
+    def record(self, tmp_path):
+        return EvaluationRecord(output_dir=tmp_path / "out", spec=BRATS2020, settings={"policy": "nan"})
+
+    @pytest.fixture
+    def score(self, record, network, weights, tmp_path):
+        """Score cases by name; "unreadable" cannot be read and "unfit" not be scored. Returns how often tabulated."""
+        tables = []
+
+        def run(*names):
+            def read(case):
+                if case["case"] == "unreadable":
+                    raise CaseError("unreadable: is broken")
+                return case | {"image": torch.zeros(1)}
+
+            def run_case(batch):
+                (case,) = batch["case"]
+                if case == "unfit":
+                    raise RuntimeError("sizes\ndiffer")
+                record.add(case, {"t1": CaseScores({"WT": {"dice": 0.5}}, {})})
+
+            evaluate(
+                evaluator=SimpleNamespace(state=SimpleNamespace(), run_case=run_case, data_loader=[]),
+                dataset=CaseDataset([{"case": name} for name in names], read),
+                record=record,
+                network=network,
+                ckpt=str(weights("w.pt")),
+                output_dir=tmp_path / "out",
+                bundle_root=tmp_path,
+                write_table=lambda: tables.append(1),
+            )
+
+        return run, tables
+
+    def test_what_fails_is_listed_and_the_rest_is_scored(self, score, tmp_path):
+        run, tables = score
+        with pytest.raises(SystemExit, match="^error: 2 of 4 cases done, 2 failed"):
+            run("a", "unreadable", "unfit", "b")
+        assert json.loads((tmp_path / "out" / "failures.json").read_text()) == [
+            {"case": "unreadable", "reason": "unreadable: is broken"},
+            {"case": "unfit", "reason": "unfit: RuntimeError: sizes differ"},
+        ]
+        assert json.loads((tmp_path / "out" / "summary.json").read_text())["cases"] == 2 and tables == [1]
+        run("a", "b")
+        assert not (tmp_path / "out" / "failures.json").exists()
+
+    def test_without_any_score_there_is_no_table(self, score, tmp_path):
+        run, tables = score
+        with pytest.raises(SystemExit, match="^error: 0 of 1 cases done"):
+            run("unfit")
+        assert not (tmp_path / "out" / "summary.json").exists() and not tables
+
+    def test_a_second_rank_leaves_everything_to_the_first(self, score, tmp_path, monkeypatch):
+        monkeypatch.setenv("RANK", "1")
+        score[0]("a", "unfit")
+        assert not (tmp_path / "out").exists()
+
+
 class TestWeights:
     def load(self, network, tmp_path, ckpt=""):
         return load_weights(network, ckpt=str(ckpt), output_dir=tmp_path / "out", bundle_root=tmp_path / "bundle")
@@ -219,4 +279,5 @@ class TestWeights:
                 ckpt="",
                 output_dir=tmp_path,
                 bundle_root=tmp_path,
+                write_table=dict,
             )

@@ -57,7 +57,7 @@ class TestScores:
 
     def test_of_every_subset_are_in_the_record_of_the_case(self, case, tmp_path):
         record = EvaluationRecord(output_dir=tmp_path, spec=BRATS2020, settings={"policy": "brats"})
-        record.open(["p"], {"sha256": WEIGHTS.sha256})
+        record.open([{"case": "p"}], {"sha256": WEIGHTS.sha256})
         engine = finish(SubsetScoresHandler(spec=BRATS2020, record=record), case)
         content = json.loads((tmp_path / "cases" / "p.json").read_text())
         assert content["scores"].keys() == {"flair", "flair+t1"}
