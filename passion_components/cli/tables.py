@@ -9,7 +9,8 @@ import typer
 
 from passion_components.files import write_text_atomically
 from passion_components.reports.cells import csv_text, markdown
-from passion_components.reports.comparison import check_comparable, settings_of
+from passion_components.reports.comparable import check_comparable, remarks, unknown_repetitions
+from passion_components.reports.comparison import settings_of
 from passion_components.reports.layouts import comparison_tables
 from passion_components.reports.runs import read_runs
 
@@ -26,7 +27,8 @@ def tables(
     """Tabulate the scores of several runs, as Tables 1 to 3 of the paper.
 
     Runs of one NAME, or trained alike but for the seed, are one setting: mean
-    and standard deviation over runs. Differences are to the first setting, on
+    and standard deviation over runs. What was scored otherwise is refused, or
+    said where only the prediction's settings differ. Differences are to the first setting, on
     the same cases and subsets:
 
         passion tables baseline=runs/b0 baseline=runs/b1 PASSION=runs/p0 \\
@@ -34,7 +36,10 @@ def tables(
     """
     read = read_runs(runs)
     check_comparable(read)
-    made = comparison_tables(settings_of(read))
+    settings = settings_of(read)
+    for note in (*remarks(read), *(note for setting in settings for note in unknown_repetitions(setting.runs))):
+        typer.echo(f"note: {note}", err=True)
+    made = comparison_tables(settings)
     text = "\n".join(markdown(table) for table in made)
     if out is None:
         typer.echo(text)

@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from passion_components.reports.runs import Run, RunError, ScoreKey
+from passion_components.reports.comparable import check_repetitions, description
+from passion_components.reports.runs import Run, ScoreKey
 
 RESAMPLES, SEED, COVERAGE = 10_000, 0, 0.95
 
@@ -55,41 +56,23 @@ class Difference:
     high: np.ndarray
 
 
-def check_comparable(runs: Sequence[Run]) -> None:
-    """Refuse runs whose scores cannot stand in one table.
-
-    Raises:
-        RunError: a run without scores; another data set, policy, metric or region than in the first one.
-    """
-    for run in runs:
-        if not run.summary:
-            raise RunError(f"{run.folder}: has no summary.json; score it first: run evaluating with this --output_dir")
-        for key in ("dataset", "policy", "modalities", "regions", "metrics"):
-            first, here = runs[0].summary[key], run.summary[key]
-            if first != here:
-                raise RunError(
-                    f"{run.folder}: {key} is {_words(here)}, but {_words(first)} in {runs[0].folder}; "
-                    f"expected one for all runs of a table: tabulate them apart"
-                )
-
-
 def settings_of(runs: Sequence[Run]) -> list[Setting]:
     """Group repetitions, in the order of their first runs.
 
-    Runs that the user gave one name are one setting. The others are one where their descriptions are equal but for
-    the seed, and no seed occurs twice: equal descriptions with equal seeds differ in something else.
+    Runs that the user gave one name are one setting. The others are one where they were trained alike but for the
+    seed and scored alike, and no seed occurs twice: equal descriptions with equal seeds differ in something else.
 
     Raises:
         RunError: runs of one name whose descriptions differ in more than the seed.
     """
     groups: dict[tuple[str, str], list[Run]] = {}
     for run in runs:
-        groups.setdefault(("name", run.name) if run.named else ("as", _but_for_seed(run) or run.name), []).append(run)
+        groups.setdefault(("name", run.name) if run.named else ("as", _description(run) or run.name), []).append(run)
     settings = []
     for (kind, _), members in groups.items():
         seeds = [run.trained_on.get("seed") for run in members]
         if kind == "name":
-            _check_repetitions(members)
+            check_repetitions(members)
         if kind == "name" or len(set(seeds)) == len(seeds):
             settings.append(Setting(members[0].name, tuple(members)))
         else:
@@ -119,6 +102,7 @@ def difference(setting: Setting, other: Setting) -> Difference:
     has = np.isfinite(paired).any((2, 3))
     cases = np.concatenate([[has.any(1).sum()], has.sum(0)])
     value = _means(paired, np.ones((1, len(names))))[0]
+    pairs = _pairs(paired)
     if len(names) < 2:
         return Difference(cases, value, np.full_like(value, math.nan), np.full_like(value, math.nan))
     draws = np.random.default_rng(SEED).multinomial(len(names), np.full(len(names), 1 / len(names)), RESAMPLES)
@@ -126,7 +110,7 @@ def difference(setting: Setting, other: Setting) -> Difference:
         warnings.simplefilter("ignore", RuntimeWarning)  # a subset that no case has
         tail = (1 - COVERAGE) / 2
         low, high = np.nanquantile(_means(paired, draws.astype(float)), (tail, 1 - tail), axis=0)
-    few = cases < 2
+    few = pairs < 2
     low[few], high[few] = math.nan, math.nan
     return Difference(cases, value, low, high)
 
@@ -143,6 +127,13 @@ def _means(paired: np.ndarray, weights: np.ndarray) -> np.ndarray:
         return np.concatenate([with_mean, np.nanmean(with_mean, axis=-1, keepdims=True)], axis=-1)
 
 
+def _pairs(paired: np.ndarray) -> np.ndarray:
+    """Number of cases with a value, laid out as :func:`_means` gives the means (1 + S, metrics, regions + 1)."""
+    known = np.isfinite(paired)
+    by_subset = np.concatenate([known.any(1)[:, None], known], axis=1)
+    return np.concatenate([by_subset, by_subset.any(-1, keepdims=True)], axis=-1).sum(0)
+
+
 def _mean_scores(setting: Setting) -> dict[ScoreKey, float]:
     """Means over the runs of a setting, of the scores that all of its runs have."""
     return {
@@ -152,20 +143,9 @@ def _mean_scores(setting: Setting) -> dict[ScoreKey, float]:
     }
 
 
-def _check_repetitions(runs: Sequence[Run]) -> None:
-    for run in runs[1:]:
-        for key in sorted((runs[0].trained_on.keys() | run.trained_on.keys()) - {"seed"}):
-            first, here = runs[0].trained_on.get(key), run.trained_on.get(key)
-            if first != here:
-                raise RunError(
-                    f"{run.folder}: {key} is {_words(here)}, but {_words(first)} in {runs[0].folder}, also named "
-                    f"{run.name!r}; runs of one name may differ in their seed alone: give it another name"
-                )
-
-
-def _but_for_seed(run: Run) -> str:
-    """The description of a training without its seed, as text; empty where there is none."""
-    said = {key: value for key, value in run.trained_on.items() if key != "seed"}
+def _description(run: Run) -> str:
+    """How a run was trained and scored, as text; empty where there is no record of it."""
+    said = description(run)
     return json.dumps(said, sort_keys=True) if said else ""
 
 
@@ -174,7 +154,3 @@ def _at(summary: Mapping[str, Any], path: Sequence[str]) -> float | None:
     for key in path:
         value = value[key]
     return None if value is None or value != value else float(value)
-
-
-def _words(value: Any) -> str:
-    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)

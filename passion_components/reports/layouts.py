@@ -18,6 +18,7 @@ from passion_components.reports.cells import (
     mean_cell,
     mean_column,
 )
+from passion_components.reports.comparable import remarks, unknown_repetitions
 from passion_components.reports.comparison import COVERAGE, RESAMPLES, Setting, difference
 from passion_components.reports.tables import HEADINGS
 
@@ -122,16 +123,23 @@ def differences_table(settings: Sequence[Setting]) -> Table:
 
 
 def components(setting: Setting) -> dict[str, bool]:
-    """Which components of Eq. 14 a setting was trained with; empty where it is neither Eq. 14 nor Eq. 2 alone."""
-    if setting.trained_on.get("presence_sampling", AS_LISTED) != AS_LISTED:
+    """Which components of Eq. 14 act in a setting; empty where it is neither Eq. 14 nor Eq. 2 alone.
+
+    delta weighs the semantic term and beta the pixel-wise one: without its term neither counts, whatever its switch.
+    """
+    about = setting.trained_on
+    if about.get("presence_sampling", AS_LISTED) != AS_LISTED:
         return {}
-    objective = str(setting.trained_on.get("objective", ""))
+    objective = str(about.get("objective", ""))
     if objective.startswith("BaselineObjective("):
         return dict.fromkeys(COMPONENTS, False)
-    found = dict(re.findall(rf"\b({'|'.join(COMPONENTS)})=(True|False)", objective))
-    if not objective.startswith("PassionObjective(") or found.keys() != COMPONENTS.keys():
+    found = about.get("objective_settings") or {
+        name: on == "True" for name, on in re.findall(rf"\b({'|'.join(COMPONENTS)})=(True|False)", objective)
+    }
+    if not objective.startswith("PassionObjective(") or not COMPONENTS.keys() <= found.keys():
         return {}
-    return {name: found[name] == "True" for name in COMPONENTS}
+    acts = {name: bool(found[name]) for name in COMPONENTS}
+    return acts | {"delta": acts["delta"] and acts["semantic"], "beta": acts["beta"] and acts["pixel"]}
 
 
 def rates_text(rates: Mapping[str, float]) -> str:
@@ -200,4 +208,6 @@ def _caption(settings: Sequence[Setting]) -> str:
     number = str(cases[0]) if len(cases) == 1 else f"{cases[0]} to {cases[-1]}"
     spread = " ±: standard deviation over runs." if len(runs) > len(settings) else ""
     summary = runs[0].summary
-    return f"{summary['dataset']}, {number} cases.{spread} Empty masks by policy `{summary['policy']}`."
+    said = [*remarks(runs), *(note for setting in settings for note in unknown_repetitions(setting.runs))]
+    notes = "".join(f" Note: {note}." for note in said)
+    return f"{summary['dataset']}, {number} cases.{spread} Empty masks by policy `{summary['policy']}`.{notes}"

@@ -12,7 +12,8 @@ from passion_components.files import write_text_atomically
 from passion_components.reports import charts, html
 from passion_components.reports.cases import NoPictures, case_pictures
 from passion_components.reports.cells import Cell, Column, Table, label, label_column, mean_cell, mean_column
-from passion_components.reports.comparison import Setting, check_comparable, settings_of
+from passion_components.reports.comparable import check_comparable
+from passion_components.reports.comparison import Setting, settings_of
 from passion_components.reports.layouts import comparison_tables, rates_text
 from passion_components.reports.runs import Run, RunError
 from passion_components.reports.tables import HEADINGS
@@ -60,8 +61,8 @@ def comparison_section(runs: Sequence[Run]) -> Iterator[str]:
     """Bars, Dice by number of modalities, and the tables of ``passion tables``."""
     scored = [run for run in runs if run.summary]
     try:
-        settings = settings_of(scored)
         check_comparable(scored)
+        settings = settings_of(scored)
     except RunError as error:
         yield html.paragraph(f"These runs cannot be compared: {error}", "missing")
         return

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -64,8 +65,9 @@ def make_run(tmp_path) -> Callable[..., Path]:
 
     def make(name: str, dice: Mapping[str, float], **description) -> Path:
         folder = tmp_path / name
-        write_training(folder, **description)
-        write_scores(folder, dice)
+        sha256 = hashlib.sha256(name.encode()).hexdigest()
+        write_training(folder, **{"sha256": sha256} | description)
+        write_scores(folder, dice, weights={"path": str(folder / "model_last.pt"), "sha256": sha256})
         return folder
 
     return make

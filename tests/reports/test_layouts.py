@@ -102,6 +102,30 @@ class TestComponents:
         (other,) = settings_of([read_run(make_run("a", {"P1": 0.5}, objective="PMRObjective( lambda_pmr=0.1 )"), "a")])
         assert components(other) == {}
 
+    @pytest.mark.parametrize(
+        ("off", "row"),
+        [
+            ((), "xxxx"),
+            (("beta",), "xxx-"),
+            (("delta", "beta"), "xx--"),
+            (("pixel", "delta"), "-x--"),
+            (("semantic", "beta"), "x---"),
+            (("semantic",), "x--x"),
+            (("pixel",), "-xx-"),
+            (("pixel", "semantic"), "----"),
+        ],
+    )
+    @pytest.mark.parametrize("recorded", [True, False])
+    def test_the_commands_of_the_ablation_are_its_rows(self, make_run, off, row, recorded):
+        """A switch counts where the term that it weighs is on, from the text of old records as from their settings."""
+        on = {name: name not in off for name in ("pixel", "semantic", "delta", "beta")}
+        if recorded:
+            about = {"objective": "PassionObjective( )", "objective_settings": {"class": "PassionObjective"} | on}
+        else:
+            about = {"objective": f"PassionObjective( {', '.join(f'{name}={value}' for name, value in on.items())} )"}
+        (one,) = settings_of([read_run(make_run("a", {"P1": 0.5}, **about), "a")])
+        assert "".join("x" if acts else "-" for acts in components(one).values()) == row
+
     def test_switches_of_eq_14_are_read(self, make_run):
         objective = PASSION.format(delta=False)
         (one,) = settings_of([read_run(make_run("a", {"P1": 0.5}, objective=objective), "a")])
