@@ -9,7 +9,7 @@ import torch
 
 ALIASES: Mapping[str, tuple[str, ...]] = {
     "flair": ("flair", "fla", "t2f", "t2flair"),
-    "t1ce": ("t1ce", "t1c", "t1gd", "t1post"),
+    "t1ce": ("t1ce", "t1c", "t1gd", "t1post", "t1c+", "t1+c", "t1+", "t1+gd", "t1wce", "t1wc", "t1wgd", "t1wpost"),
     "t1": ("t1", "t1n", "t1w", "t1pre"),
     "t2": ("t2", "t2w"),
     "bssfp": ("bssfp", "c0"),

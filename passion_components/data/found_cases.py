@@ -25,14 +25,17 @@ class FoundCases:
     parts: dict[str, str] = field(default_factory=dict)
     classes: dict[str, int] = field(default_factory=dict)
 
-    def add(self, case: str, files: Mapping[str, Sequence[Path | str]], *, needs_label: bool) -> None:
-        """Add a case with its files by modality and ``label``, or a note why it is left out."""
+    def add(self, case: str, files: Mapping[str, Sequence[Path | str]], *, label: str = "") -> None:
+        """Add a case with its files by modality and ``label``, or a note why it is left out.
+
+        ``label`` says how label maps are named where a case must have one.
+        """
         try:
             checked_case_name(case, next((str(file) for of_key in files.values() for file in of_key), "no file"))
         except ValueError as error:
             self.notes.append(f"{error}; left out")
             return
-        problem = _problem_of(files, needs_label=needs_label)
+        problem = _problem_of(files, label)
         if problem is None:
             self.cases.append({"case": case, **{key: str(files[key][0]) for key in sorted(files)}})
         else:
@@ -51,12 +54,12 @@ class FoundCases:
         return self
 
 
-def _problem_of(files: Mapping[str, Sequence[Path | str]], *, needs_label: bool) -> str | None:
+def _problem_of(files: Mapping[str, Sequence[Path | str]], label: str) -> str | None:
     for key, candidates in files.items():
         if len(candidates) > 1:
             return f"{key} is there {len(candidates)} times ({' and '.join(map(str, candidates))}), expected one file"
-    if needs_label and "label" not in files:
-        return "no label map"
+    if label and "label" not in files:
+        return f"no label map, expected {label}"
     if files.keys() == {"label"}:
         return "a label map without any sequence"
     return None

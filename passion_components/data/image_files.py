@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator
-from itertools import islice
 from pathlib import Path
 
 NIFTI_SUFFIXES = (".nii.gz", ".nii", ".img", ".mgz", ".mgh")
@@ -19,7 +18,11 @@ LFS_POINTER = "it is a Git LFS pointer, not the image: run git lfs pull"
 
 _LFS_START = b"version https://git-lfs.github.com/spec"
 _DICOM_MAGIC = slice(128, 132)
-_LOOKED_AT = 5
+_OLD_DICOM = re.compile(rb"\x08\0[\0-\xff]\0(CS|UI|UL|[\0-\xff]{2}\0\0)", re.DOTALL)
+_LOOK_LIKE_IMAGES = re.compile(
+    r"(\.nii\.(gzip|bz2|zip|xz|zst)|\.mg[zh]|\.(img|hdr)(\.gz)?|\.dcm(\.gz)?|\.ima|\.mnc|\.gipl|\.par)$", re.IGNORECASE
+)
+_MAX_NAMED = 5
 
 
 def is_nifti(path: Path) -> bool:
@@ -31,13 +34,19 @@ def is_image(path: Path) -> bool:
     """Whether this is a file with an image's name, or a folder with a DICOM series directly in it."""
     if path.name.startswith("."):
         return False
-    return path.name.lower().endswith(IMAGE_SUFFIXES) if path.is_file() else is_dicom_series(path)
+    return _has_image_name(path) if path.is_file() else path.is_dir() and is_dicom_series(path)
 
 
 def is_dicom_series(folder: Path) -> bool:
-    """Whether DICOM files lie directly in a folder, by their names or the first of them by what they hold."""
-    files = sorted(path for path in folder.iterdir() if path.is_file() and not path.name.startswith("."))
-    return any(file.suffix.lower() == ".dcm" or _holds_dicom(file) for file in islice(files, _LOOKED_AT))
+    """Whether DICOM files lie directly in a folder, by their names or by what they hold, and no other images.
+
+    A folder that cannot be read is none.
+    """
+    try:
+        files = sorted(path for path in folder.iterdir() if path.is_file() and not path.name.startswith("."))
+    except OSError:
+        return False
+    return not any(map(_has_image_name, files)) and any(map(_is_dicom, files))
 
 
 def images_in(folder: Path) -> list[Path]:
@@ -45,26 +54,61 @@ def images_in(folder: Path) -> list[Path]:
     return sorted(path for path in folder.iterdir() if is_image(path))
 
 
-def images_below(folder: Path) -> Iterator[Path]:
-    """Images at any depth, sorted by folder; a folder with a DICOM series is one image."""
-    for root, folders, names in os.walk(folder):
-        folders.sort()
+def images_below(folder: Path, lost: list[str] | None = None) -> Iterator[Path]:
+    """Images at any depth, sorted by folder; a folder with a DICOM series is one image.
+
+    Args:
+        folder: links in it are followed; what begins with a dot is not looked at.
+        lost: gets a line for everything that looks like an image or a folder of images and cannot be used.
+    """
+    lost = [] if lost is None else lost
+    seen = {os.path.realpath(folder)}
+
+    def unreadable(error: OSError) -> None:
+        lost.append(f"{error.filename}: cannot be read ({error.strerror}), not looked into")
+
+    for root, folders, names in os.walk(folder, onerror=unreadable, followlinks=True):
         here = Path(root)
-        series = [name for name in folders if is_dicom_series(here / name)]
-        folders[:] = [name for name in folders if name not in series]
-        yield from sorted(path for path in map(here.joinpath, [*names, *series]) if is_image(path))
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        series = [here / name for name in folders if is_dicom_series(here / name)]
+        real = {name: os.path.realpath(here / name) for name in folders}
+        folders[:] = [name for name in folders if real[name] not in seen]
+        seen.update(real.values())
+        files = [here / name for name in names if not name.startswith(".")]
+        images = [file for file in files if file.is_file() and _has_image_name(file)]
+        lost += _lost_among(
+            [file for file in files if file not in images], in_series=here != folder and is_dicom_series(here)
+        )
+        yield from sorted(images + series)
+
+
+def _lost_among(files: list[Path], *, in_series: bool) -> list[str]:
+    """A line for links without a target, one for each file that only looks like an image, one for stray DICOM files."""
+    lines = [f"{file}: is a link to a file that is not there; not used" for file in files if not file.exists()]
+    files = sorted(file for file in files if file.is_file())
+    dicom = [file for file in files if _is_dicom(file)]
+    if dicom and not in_series:
+        named = ", ".join(file.name for file in dicom[:_MAX_NAMED]) + (", ..." if len(dicom) > _MAX_NAMED else "")
+        lines.append(
+            f"{dicom[0].parent}: {len(dicom)} DICOM {'file' if len(dicom) == 1 else 'files'} ({named}) not used; give "
+            f"every series a folder of its own, named like its sequence and without other images"
+        )
+    names = {file.name.lower() for file in files[0].parent.iterdir()} if files else set()
+    for file in files:
+        pair = file.name.lower().replace(".hdr", ".img")
+        if (
+            _LOOK_LIKE_IMAGES.search(file.name)
+            and file not in dicom
+            and not (pair != file.name.lower() and pair in names)
+        ):
+            lines.append(f"{file}: looks like an image but is not read, not used; accepted: {ACCEPTED_IMAGES}")
+    return lines
 
 
 def stem(path: Path) -> str:
     """The name without the ending of an image file."""
     endings = "|".join(re.escape(suffix) for suffix in IMAGE_SUFFIXES)
     return re.sub(rf"({endings})$", "", path.name, flags=re.IGNORECASE)
-
-
-def beginning_and_word(path: Path) -> tuple[str, str]:
-    """The name in two: what stands before its last word, and the last word, after ``_``, ``-`` or ``.``."""
-    match = re.fullmatch(r"(?:(.*)[_.\-])?([^_.\-]*)", stem(path), flags=re.DOTALL)
-    return (match[1] or "", match[2]) if match else ("", stem(path))
 
 
 def split_index(path: Path | str) -> tuple[Path, int | None]:
@@ -81,6 +125,19 @@ def is_lfs_pointer(file: Path) -> bool:
         return opened.read(len(_LFS_START)) == _LFS_START
 
 
-def _holds_dicom(file: Path) -> bool:
-    with open(file, "rb") as opened:
-        return opened.read(_DICOM_MAGIC.stop)[_DICOM_MAGIC] == b"DICM"
+def _has_image_name(path: Path) -> bool:
+    return path.name.lower().endswith(IMAGE_SUFFIXES)
+
+
+def _is_dicom(file: Path) -> bool:
+    """Whether a file is DICOM: by its ending, its magic word or, in old ones without, its first element."""
+    if file.name.upper() == "DICOMDIR":
+        return False
+    if file.suffix.lower() == ".dcm":
+        return True
+    try:
+        with open(file, "rb") as opened:
+            start = opened.read(_DICOM_MAGIC.stop)
+    except OSError:
+        return False
+    return start[_DICOM_MAGIC] == b"DICM" or _OLD_DICOM.match(start) is not None

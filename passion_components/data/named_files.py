@@ -5,57 +5,78 @@ from __future__ import annotations
 from collections import defaultdict
 from pathlib import Path
 
+from passion_components.data.case_groups import group_by_folder, unique_names
+from passion_components.data.file_names import LABEL_WORDS
 from passion_components.data.found_cases import FoundCases
-from passion_components.data.image_files import beginning_and_word, images_below
+from passion_components.data.image_files import images_below
 from passion_components.datasets import DatasetSpec
-from passion_components.modalities import canonical_modality
 
-LABEL_WORDS = ("seg", "segm", "gd", "label", "mask")
+Files = dict[str, list[Path]]
+Place = tuple[tuple[str, ...], str]
+"""Folder and name of a case."""
 
 
 def find_named_cases(source: Path, spec: DatasetSpec) -> FoundCases:
-    """Cases at any depth of a folder, their files named ``<case>_<word>`` (or ``-``, or ``.``), or ``<case>/<word>``.
+    """Cases at any depth of a folder, whose files are named ``<case>_<word>`` or ``<case>/<word>``.
 
-    The word is a spelling of a sequence (:data:`passion_components.modalities.ALIASES`) or one of ``LABEL_WORDS``, in
-    any case of letters. A case that lacks sequences is kept as it is. One without label map, without any sequence, or
-    with two files for the same thing is left out. A label map whose name begins otherwise belongs to the case in its
-    folder, if there is just one and it has no other (BraTS2020's case 355).
+    What a name says is read by :func:`passion_components.data.file_names.read_file_name`. A case lies in one folder,
+    its label map may lie in another. A case that lacks sequences is kept as it is. One without label map, without any
+    sequence, or with two files for the same thing is left out. A label map whose name begins otherwise belongs to the
+    case in its folder, if there is just one and it has no other (BraTS2020's case 355). Cases of one name in several
+    folders are told apart by them.
 
     Raises:
         FileNotFoundError: not one case.
+        ValueError: two cases that would have one name.
     """
     found = FoundCases()
-    files: dict[str, dict[str, list[Path]]] = defaultdict(lambda: defaultdict(list))
-    for file in images_below(source):
-        beginning, word = beginning_and_word(file)
-        key = canonical_modality(word)
-        if word.lower() in LABEL_WORDS:
-            key = "label"
-        elif key not in spec.modalities:
-            wanted = ", ".join((*spec.modalities, LABEL_WORDS[0]))
-            found.notes.append(
-                f"{file}: names no sequence of {spec.name}; expected <case>_<word> with a word like {wanted}: rename "
-                f"it if it belongs to a case, or use --pattern"
-            )
-            continue
-        files[beginning or file.parent.name][key].append(file.absolute())
+    files: dict[Place, Files] = defaultdict(lambda: defaultdict(list))
+    for group in group_by_folder(images_below(source, found.notes), source, spec.modalities):
+        for beginning, images in group.by_beginning().items():
+            name = beginning or (group.folder[-1] if group.folder else source.resolve().name)
+            for image, read in images.items():
+                if read.key is None:
+                    found.notes.append(_unused(image, read.problem, spec))
+                else:
+                    files[group.folder, name][read.key].append(image.absolute())
+    _bring_labels(files)
     _adopt_labels(files, found)
-    for case, of_case in files.items():
-        found.add(case, of_case, needs_label=True)
-    first, label = spec.modalities[0], LABEL_WORDS[0]
-    return found.need_cases(source, [f"<case>/<case>_{{{first},...,{label}}}.nii.gz"])
+    places = list(files)
+    names, notes = unique_names(dict(enumerate(places)))
+    found.notes += notes
+    label = f"<case>_{{{','.join(LABEL_WORDS)}}}"
+    for number, place in enumerate(places):
+        found.add(names[number], files[place], label=label)
+    return found.need_cases(source, [f"<case>/<case>_{{{spec.modalities[0]},...,{LABEL_WORDS[0]}}}.nii.gz"])
 
 
-def _adopt_labels(files: dict[str, dict[str, list[Path]]], found: FoundCases) -> None:
+def _unused(image: Path, problem: str, spec: DatasetSpec) -> str:
+    words = ", ".join((*spec.modalities, LABEL_WORDS[0]))
+    return (
+        f"{image}: {problem}; expected for {spec.name} <case>_<word> with a word like {words}: rename it if it "
+        f"belongs to a case, or use --pattern"
+    )
+
+
+def _bring_labels(files: dict[Place, Files]) -> None:
+    """Put a label map that lies alone to the only case of its name that lies elsewhere."""
+    for place in [place for place, of_case in files.items() if set(of_case) == {"label"}]:
+        folder, name = place
+        others = [each for each, of_case in files.items() if each[1] == name and set(of_case) != {"label"}]
+        beside = [each for each in others if each[0] and folder[-len(each[0]) :] == each[0]]
+        for chosen in (others, beside):
+            if len(chosen) == 1:
+                files[chosen[0]]["label"] += files.pop(place)["label"]
+                break
+
+
+def _adopt_labels(files: dict[Place, Files], found: FoundCases) -> None:
     """Give a label map that no sequence shares its name with to the only case in its folder that lacks one."""
-    strays = {name: of_case["label"] for name, of_case in files.items() if set(of_case) == {"label"}}
-    for name, labels in strays.items():
-        folder = labels[0].parent
-        neighbours = [
-            case
-            for case, of_case in files.items()
-            if case != name and any(path.parent == folder for paths in of_case.values() for path in paths)
-        ]
+    for place in [place for place, of_case in files.items() if set(of_case) == {"label"}]:
+        neighbours = [each for each in files if each != place and each[0] == place[0]]
+        labels = files[place]["label"]
         if len(labels) == 1 and len(neighbours) == 1 and "label" not in files[neighbours[0]]:
-            files[neighbours[0]]["label"] = files.pop(name)["label"]
-            found.notes.append(f"{labels[0]}: taken as the label map of {neighbours[0]}, the only case in its folder")
+            files[neighbours[0]]["label"] = files.pop(place)["label"]
+            found.notes.append(
+                f"{labels[0]}: taken as the label map of {neighbours[0][1]}, the only case in its folder"
+            )

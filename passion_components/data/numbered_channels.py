@@ -9,10 +9,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from passion_components.data.file_names import read_name
 from passion_components.data.found_cases import FoundCases
 from passion_components.data.image_files import images_in, stem
 from passion_components.datasets import DatasetSpec
-from passion_components.modalities import canonical_modality
 
 DESCRIPTION = "dataset.json"
 FOLDERS = (("imagesTr", "labelsTr"), ("imagesTs", "labelsTs"))
@@ -48,7 +48,7 @@ def find_numbered_cases(source: Path, spec: DatasetSpec) -> FoundCases:
         for case, of_case in files.items():
             if case in label_of:
                 of_case["label"].append(label_of[case])
-            found.add(case, of_case, needs_label=True)
+            found.add(case, of_case, label=f"{labels}/{case}.nii.gz")
     return found.need_cases(source, ["imagesTr/<case>_0000.nii.gz with labelsTr/<case>.nii.gz", "4D imagesTr/<case>"])
 
 
@@ -67,7 +67,7 @@ def _channels(path: Path, description: Mapping[str, Any], spec: DatasetSpec, fou
     names = description.get("channel_names", description.get("modality"))
     if not isinstance(names, dict) or not all(str(number).isdigit() for number in names):
         raise ValueError(f"{path}: expected channel_names (or modality) like {{'0': 'FLAIR', ...}}, got {names!r}")
-    channels = {int(number): canonical_modality(str(name)) for number, name in names.items()}
+    channels = {int(number): read_name(str(name), spec.modalities).key for number, name in names.items()}
     known = {number: name for number, name in channels.items() if name in spec.modalities}
     found.notes += [
         f"{path}: channel {number} is {name!r}, no sequence of {spec.name}; left out"

@@ -67,7 +67,7 @@ def find_by_patterns(source: Path, patterns: Mapping[str, str]) -> FoundCases:
             else:
                 found.notes.append(f"{file}: matches the pattern of {key} but is no image; accepted: {ACCEPTED_IMAGES}")
     for case, of_case in files.items():
-        found.add(case, of_case, needs_label="label" in patterns)
+        found.add(case, of_case, label=patterns.get("label", ""))
     return found.need_cases(source, [f"{key}={pattern}" for key, pattern in patterns.items()])
 
 
@@ -102,7 +102,7 @@ def find_in_table(path: Path, spec: DatasetSpec) -> FoundCases:
         if gone:
             found.notes.append(f"{case}: {gone[0]} does not exist; left out")
             continue
-        found.add(case, files, needs_label=False)
+        found.add(case, files)
         if part:
             found.parts[case] = part
     return found.need_cases(path, [f"a row with {', '.join(keys)}"])

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import pairwise
 from pathlib import Path
 
+from passion_components.data.case_groups import Group, extends, group_by_folder, unique_names
 from passion_components.data.case_names import checked_case_name
 from passion_components.data.datalists import label_scheme, load_parts
-from passion_components.data.image_files import ACCEPTED_IMAGES, beginning_and_word, images_in, is_dicom_series
+from passion_components.data.file_names import ReadName, read_file_name
+from passion_components.data.image_files import ACCEPTED_IMAGES, images_below
 from passion_components.datasets import DatasetSpec
-from passion_components.modalities import canonical_modality
 
 
 @dataclass
@@ -20,13 +22,15 @@ class ScanFolder:
 
     Attributes:
         cases: ``case`` and, for every sequence that is there, its absolute path under the modality's name.
-        notes: what was skipped or ignored, one line each.
+        notes: what is certainly no sequence of a case, one line each.
+        warnings: what may be one and is not used, or was guessed, one line each.
         failures: cases that cannot be segmented, with the line that says why.
         label_scheme: of the data set that the scans are listed in; None where they are not.
     """
 
     cases: list[dict[str, str]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
     failures: list[tuple[str, str]] = field(default_factory=list)
     label_scheme: str | None = None
 
@@ -34,12 +38,11 @@ class ScanFolder:
 def find_scan_cases(dataset_dir: Path | str, spec: DatasetSpec) -> ScanFolder:
     """Cases of a folder of new scans, with whatever sequences exist, or of all parts of a datalist.
 
-    ``dataset_dir`` holds one folder per case, or is one case's own folder; a case is named after its folder. Where a
-    folder holds several cases side by side (``101_C0.nii.gz``, ``101_T2.nii.gz``, ``102_C0.nii.gz``), a case is named
-    after what its files' names begin with. A sequence is known by the last word of its file's name
-    (``P1_flair.nii.gz``, ``BraTS-GLI-1-t2w.nii.gz``, ``T1.nii``), in any spelling of
-    :data:`passion_components.modalities.ALIASES`. Other images are ignored and noted. A folder with a DICOM series in a
-    case's folder is a sequence, named likewise.
+    ``dataset_dir`` holds folders of cases at any depth, or is one case's own folder; a case is named after its folder.
+    Folders like ``anat`` or ``dicom`` belong to the case around them, and cases of one name are told apart by the
+    folders above. Where a folder holds several cases side by side (``101_C0.nii.gz``, ``102_T2.nii.gz``), a case is
+    named after what its files' names begin with. What a name says is read by
+    :func:`passion_components.data.file_names.read_file_name`. A folder with a DICOM series is a sequence, named so.
 
     Raises:
         FileNotFoundError: no such folder, or no images in it.
@@ -54,23 +57,18 @@ def find_scan_cases(dataset_dir: Path | str, spec: DatasetSpec) -> ScanFolder:
             f"{dataset_dir}: {found}; dataset_dir must be a folder of cases, one case's folder, or a datalist"
         )
     scans = ScanFolder()
-    subfolders = sorted(
-        path
-        for path in folder.iterdir()
-        if path.is_dir() and not path.name.startswith(".") and not is_dicom_series(path)
-    )
-    images = images_in(folder)
-    if any(_modality_of(file) in spec.modalities for file in images) or (images and not subfolders):
-        _add_case(scans, folder, spec)
-        scans.notes += [f"{sub.name}: skipped, {folder.resolve().name} is itself a case" for sub in subfolders]
-    else:
-        scans.notes += [f"{file.name}: ignored, lies outside the folders of the cases" for file in images]
-        for subfolder in subfolders:
-            _add_case(scans, subfolder, spec)
+    groups = group_by_folder(images_below(folder, scans.warnings), folder, spec.modalities)
+    _warn_of_empty_folders(scans, folder, groups)
+    wanted = [case for group in _holding_cases(scans, folder, groups) for case in _cases_in(scans, folder, group)]
+    names, notes = unique_names({number: (group, name) for number, (group, name, _) in enumerate(wanted)})
+    scans.warnings += notes
+    for number, (_, _, images) in enumerate(wanted):
+        _add_case(scans, names[number], images, spec)
     if not scans.cases and not scans.failures:
+        reason = f"; first of {len(scans.warnings)} warnings: {scans.warnings[0]}" if scans.warnings else ""
         raise FileNotFoundError(
             f"{dataset_dir}: no scans found; expected <case>/<case>_{spec.modalities[0]}.nii.gz or the like "
-            f"({', '.join(spec.modalities)}; {ACCEPTED_IMAGES})"
+            f"({', '.join(spec.modalities)}; {ACCEPTED_IMAGES}){reason}"
         )
     return scans
 
@@ -86,68 +84,142 @@ def _listed_scans(datalist: Path, spec: DatasetSpec) -> ScanFolder:
     return ScanFolder(cases, label_scheme=label_scheme(datalist))
 
 
-def _add_case(scans: ScanFolder, folder: Path, spec: DatasetSpec) -> None:
-    """Sort what lies directly in one folder into cases, notes and failures."""
-    name = folder.resolve().name
-    images = images_in(folder)
+def _warn_of_empty_folders(scans: ScanFolder, source: Path, groups: Sequence[Group]) -> None:
+    used = {image.relative_to(source).parts[0] for group in groups for image in group.images}
+    empty = sorted(
+        path.name
+        for path in source.iterdir()
+        if path.is_dir() and not path.name.startswith(".") and path.name not in used
+    )
+    if empty:
+        count = "1 folder" if len(empty) == 1 else f"{len(empty)} folders"
+        scans.warnings.append(f"{count} skipped, no image in {', '.join(empty)} ({ACCEPTED_IMAGES})")
+
+
+def _holding_cases(scans: ScanFolder, source: Path, groups: Sequence[Group]) -> list[Group]:
+    """The folders to look for cases in: a case's folder is not searched for others, and what it holds is told."""
+    holding: list[Group] = []
+    for group in groups:
+        has_scans = any(read.is_scan for read in group.images.values())
+        around = next((each for each in holding if group.folder[: len(each.folder)] == each.folder), None)
+        where, count = "/".join(group.folder), len(group.images)
+        if around is not None:
+            case = around.folder[-1] if around.folder else source.resolve().name
+            scans.warnings.append(f"{where}: skipped ({count} images in it), {case} is itself a case")
+        elif has_scans or len(groups) == 1 or (len(group.folder) == 1 and not _has_deeper(group, groups)):
+            holding.append(group)
+        else:
+            for image, read in group.images.items():
+                lines = scans.warnings if read.has_sequence or image.is_dir() else scans.notes
+                why = f", {read.problem}" if read.problem else ""
+                shown = image.relative_to(source).as_posix()
+                lines.append(f"{shown}: ignored, lies outside the folders of the cases{why}")
+    return holding
+
+
+def _has_deeper(group: Group, groups: Sequence[Group]) -> bool:
+    depth = len(group.folder)
+    return any(len(each.folder) > depth and each.folder[:depth] == group.folder for each in groups)
+
+
+def _cases_in(scans: ScanFolder, source: Path, group: Group) -> list[tuple[tuple[str, ...], str, list[Path]]]:
+    """Folder, wanted name and sequences of each case in one folder; what is no sequence is told."""
+    folder_name = group.folder[-1] if group.folder else source.resolve().name
+    images = {image: read for image, read in group.images.items() if read.is_scan}
     if not images:
-        scans.notes.append(f"{name}: skipped, no image directly in it ({ACCEPTED_IMAGES})")
-        return
-    cases = _side_by_side(name, images, spec)
-    for case, files in cases.items():
-        _sort_case(scans, case, files, spec)
-    sorted_out = {file for files in cases.values() for file in files}
-    scans.notes += [f"{name}: ignored {file.name}, names no sequence" for file in images if file not in sorted_out]
+        return [(group.folder, folder_name, list(group.images))]
+    for image, read in group.images.items():
+        if image not in images:
+            lines = scans.warnings if read.has_sequence and read.key != "label" else scans.notes
+            lines.append(f"{folder_name}: ignored {image.name}, {read.problem or 'is a label map'}")
+    beginnings = sorted(Group(group.folder, images).by_beginning().items(), key=lambda entry: len(entry[0]))
+    cases: dict[str, list[Path]] = {}
+    own = next((name for name, _ in beginnings if extends(name, folder_name)), None)
+    if own is not None:
+        cases[folder_name] = []
+    for beginning, of_beginning in beginnings:
+        if beginning:
+            case = next((name for name in cases if extends(beginning, name)), beginning)
+            cases.setdefault(case, []).extend(of_beginning)
+    nameless = [image for beginning, of_beginning in beginnings if not beginning for image in of_beginning]
+    if len(cases) <= 1:
+        numbered = [name for name, _ in beginnings if re.search(r"\d", name[len(folder_name) :])]
+        strangers = [name for name in numbered if not extends(name, numbered[0])]
+        if own is not None and strangers and not _is_twice(images):
+            of = dict(beginnings)
+            _refuse_mixture(scans, folder_name, next(iter(of[numbered[0]])), next(iter(of[strangers[0]])))
+            return []
+        inside = next(iter(cases), folder_name)
+        return [(group.folder, _single(group.folder, folder_name, inside), [*nameless, *cases.get(inside, [])])]
+    if own is None and group.folder and not _several_patients(images, cases):
+        scans.warnings.append(
+            f"{folder_name}: taken as one case though its files begin differently: {', '.join(cases)}"
+        )
+        return [(group.folder, folder_name, list(images))]
+    scans.warnings += [
+        f"{folder_name}: ignored {image.name}, does not say which case it belongs to" for image in nameless
+    ]
+    if own is not None:
+        stranger = next(files[0] for name, files in cases.items() if name != folder_name)
+        _refuse_mixture(scans, folder_name, cases[folder_name][0], stranger)
+        return []
+    return [(group.folder, name, files) for name, files in cases.items()]
 
 
-def _side_by_side(folder_name: str, images: list[Path], spec: DatasetSpec) -> dict[str, list[Path]]:
-    """Files of each case in one folder: all of them, unless their names say that several cases lie there.
-
-    That is so where a sequence is there more than once and the names begin differently, none of them with another's
-    beginning or with the folder's name, as those of two scans of one patient would.
-    """
-    known = [file for file in images if _modality_of(file) in spec.modalities]
-    beginnings = sorted({_beginning_of(file) for file in known})
-    twice = len({_modality_of(file) for file in known}) < len(known)
-    nested = any(second.startswith(first) for first, second in pairwise(beginnings))
-    nested |= any(beginning.startswith(folder_name) for beginning in beginnings) or "" in beginnings
-    if not twice or nested or len(beginnings) < 2:
-        return {folder_name: images}
-    return {beginning: [file for file in images if _beginning_of(file) == beginning] for beginning in beginnings}
+def _several_patients(images: Mapping[Path, ReadName], beginnings: Iterable[str]) -> bool:
+    """Whether files that begin differently are of several: a sequence is there twice, or numbers tell them apart."""
+    return _is_twice(images) or any(re.search(r"\d", beginning) for beginning in beginnings)
 
 
-def _sort_case(scans: ScanFolder, case: str, images: list[Path], spec: DatasetSpec) -> None:
-    """Sort the files of one case."""
+def _is_twice(images: Mapping[Path, ReadName]) -> bool:
+    keys = [read.key for read in images.values()]
+    return len(set(keys)) < len(keys)
+
+
+def _refuse_mixture(scans: ScanFolder, case: str, one: Path, other: Path) -> None:
+    scans.failures.append(
+        (
+            case,
+            f"{case}: {one.name} and {other.name} begin like files of two cases; expected one case in a folder, or "
+            f"names that do not begin like the folder's: move or rename them",
+        )
+    )
+
+
+def _single(folder: tuple[str, ...], folder_name: str, beginning: str) -> str:
+    """The name of the only case in a folder: the folder's; of a visit's folder, with that of the patient."""
+    return beginning if len(folder) > 1 and "_".join(folder).endswith(beginning) else folder_name
+
+
+def _add_case(scans: ScanFolder, case: str, images: Sequence[Path], spec: DatasetSpec) -> None:
+    """Add the case of some files, or why it cannot be one."""
     try:
         checked_case_name(case, str(images[0].parent))
     except ValueError as error:
         scans.failures.append((ascii(case), str(error)))
         return
     found: dict[str, list[Path]] = defaultdict(list)
-    for file in images:
-        name = _modality_of(file)
-        if name in spec.modalities:
-            found[name].append(file)
-        else:
-            why = f"{name} is no sequence of {spec.name}" if name else "names no sequence"
-            scans.notes.append(f"{case}: ignored {file.name}, {why}")
+    for image in images:
+        read = read_file_name(image, spec.modalities)
+        if read.is_scan:
+            found[str(read.key)].append(image)
     for name, files in found.items():
         if len(files) > 1:
             both = " and ".join(file.name for file in files)
-            scans.failures.append((case, f"{case}: {both} are both {name}; expected one file per sequence, remove one"))
+            scans.failures.append(
+                (
+                    case,
+                    f"{case}: {both} are both {name}; expected one file per sequence, remove one, or choose with "
+                    f"passion prepare --pattern and give the datalist",
+                )
+            )
             return
     if not found:
         names = ", ".join(file.name for file in images)
         accepted = ", ".join(f"{case}_{name}.nii.gz" for name in spec.modalities)
-        scans.failures.append((case, f"{case}: no known sequence among {names}; expected any of {accepted}"))
+        whys = {read_file_name(file, spec.modalities).problem for file in images} - {"", "names no sequence"}
+        why = f" ({'; '.join(sorted(whys))})" if whys else ""
+        scans.failures.append((case, f"{case}: no known sequence among {names}{why}; expected any of {accepted}"))
         return
     paths = {name: str(found[name][0].absolute()) for name in spec.modalities if name in found}
     scans.cases.append({"case": case, **paths})
-
-
-def _modality_of(file: Path) -> str | None:
-    return canonical_modality(beginning_and_word(file)[1])
-
-
-def _beginning_of(file: Path) -> str:
-    return beginning_and_word(file)[0]

@@ -168,6 +168,8 @@ def infer(
     _in_words(load)
     for note in scans.notes:
         logger.info(note)
+    for warning in scans.warnings:
+        logger.warning(warning)
     failed = list(scans.failures)
     for _, message in failed:
         logger.error("error: %s", message)

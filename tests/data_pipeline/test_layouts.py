@@ -159,7 +159,7 @@ def test_the_hearts_of_2020_load_to_the_phantoms(hearts, tmp_path):
     named(f"train25/{name}", words, label=f"train25_myops_gd/{name}")(tmp_path / "src", hearts)
     shutil.copy(hearts[0][0]["t2"], tmp_path / "src/myops_test_201_T2.nii.gz")
     done = prepare_cases(tmp_path / "src", tmp_path / "out", MYOPS2020, split=ALL, seed=0)
-    assert done.notes == ["myops_test_201: no label map; left out"]
+    assert done.notes == ["myops_test_201: no label map, expected <case>_{seg,segm,gd,label,mask}; left out"]
     found = loaded(done.datalist, MYOPS2020)
     assert [case["case"] for case, _ in found] == [f"myops_training_10{n}" for n in (1, 2, 3)]
     for (_, item), (_, expected) in zip(found, hearts, strict=True):

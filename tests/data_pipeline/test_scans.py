@@ -47,28 +47,29 @@ class TestScanFolder:
             monkeypatch.chdir(root / "P7")
             scans = find_scan_cases(folder, BRATS2020)
             assert scans.cases == [{"case": "P7", "t1": str(root / "P7" / "x_t1.nii")}]
-            assert scans.notes == ["old: skipped, P7 is itself a case"]
+            assert scans.warnings == ["old: skipped (1 images in it), P7 is itself a case"]
 
     def test_other_images_are_ignored_and_named(self, make):
         scans = find_scan_cases(make(*brats_case("P", ("t1", "seg")), "P/P_lge.nii.gz", "atlas.nii"), BRATS2020)
         assert [sorted(case) for case in scans.cases] == [["case", "t1"]] and scans.failures == []
         assert scans.notes == [
-            "atlas.nii: ignored, lies outside the folders of the cases",
-            "P: ignored P_lge.nii.gz, lge is no sequence of brats2020",
-            "P: ignored P_seg.nii.gz, names no sequence",
+            "atlas.nii: ignored, lies outside the folders of the cases, names no sequence",
+            "P: ignored P_seg.nii.gz, is a label map",
         ]
+        assert scans.warnings == ["P: ignored P_lge.nii.gz, lge is none of flair, t1ce, t1, t2"]
 
     def test_which_sequences_count_depends_on_the_data_set(self, make):
         scans = find_scan_cases(make("P/P_t1.nii", "P/P_c0.nii", "P/P_DE.nii"), MYOPS2020)
         assert [list(case) for case in scans.cases] == [["case", "bssfp", "lge"]]
-        assert scans.notes == ["P: ignored P_t1.nii, t1 is no sequence of myops2020"]
+        assert scans.warnings == ["P: ignored P_t1.nii, t1 is none of bssfp, lge, t2"]
 
-    def test_a_subfolder_without_images_is_skipped_and_no_failure(self, make):
-        scans = find_scan_cases(make("P/P_t1.nii", "docs/read.txt", "results/P/P_t1.nii", ".git/x_t1.nii"), BRATS2020)
-        assert [case["case"] for case in scans.cases] == ["P"] and scans.failures == []
-        assert [note.split(" (")[0] for note in scans.notes] == [
-            "docs: skipped, no image directly in it",
-            "results: skipped, no image directly in it",
+    def test_folders_without_images_are_counted_and_deeper_cases_are_found(self, make):
+        files = ["P/P_t1.nii", "docs/read.txt", "empty/x/y.txt", "results/P/P_t1.nii", ".git/x_t1.nii"]
+        scans = find_scan_cases(make(*files), BRATS2020)
+        assert [case["case"] for case in scans.cases] == ["P", "results_P"] and scans.failures == []
+        assert [warning.split(" (")[0] for warning in scans.warnings] == [
+            "2 folders skipped, no image in docs, empty",
+            "P: 2 folders hold a case of this name; they are called P, results_P",
         ]
 
     def test_images_without_a_known_sequence_are_a_failure_and_the_rest_is_done(self, make):
@@ -87,7 +88,11 @@ class TestScanFolder:
         scans = find_scan_cases(make("A/A_t1.nii", "A/A_t1n.nii.gz", "A/A_t2.nii"), BRATS2020)
         assert scans.cases == []
         assert scans.failures == [
-            ("A", "A: A_t1.nii and A_t1n.nii.gz are both t1; expected one file per sequence, remove one")
+            (
+                "A",
+                "A: A_t1.nii and A_t1n.nii.gz are both t1; expected one file per sequence, remove one, or choose with "
+                "passion prepare --pattern and give the datalist",
+            )
         ]
 
     def test_a_missing_empty_or_wrong_folder_is_told_in_one_line(self, make, tmp_path):
@@ -155,12 +160,12 @@ class TestCasesSideBySide:
         scans = find_scan_cases(make("101_C0.nii.gz", "102_C0.nii.gz", "102_gd.nii.gz", "atlas_gd.nii.gz"), MYOPS2020)
         assert [case["case"] for case in scans.cases] == ["101", "102"] and not scans.failures
         assert any("102_gd.nii.gz" in note for note in scans.notes)
-        assert any("atlas_gd.nii.gz, names no sequence" in note for note in scans.notes)
+        assert any("atlas_gd.nii.gz, is a label map" in note for note in scans.notes)
 
     @pytest.mark.parametrize(
         "files",
         [
-            ["P1/P1_pre_t1.nii.gz", "P1/P1_post_t1.nii.gz"],
+            ["P1/P1_late_t1.nii.gz", "P1/P1_early_t1.nii.gz"],
             ["P1/a_t1.nii.gz", "P1/a_late_t1.nii.gz"],
             ["P1/t1.nii.gz", "P1/b_t1.nii.gz"],
             ["P1/a_t1.nii.gz", "P1/a_t1.nii"],
