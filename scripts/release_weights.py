@@ -2,10 +2,11 @@
 
     python scripts/release_weights.py tcga_lgg_rfnet --run OUTPUT_DIR --dataset_dir DIR
 
-writes models/model.pt and model.safetensors (the same state), model.json (what they were trained on), threshold.csv,
-history.csv and preference.csv of the run, and evaluation.json, from which scripts/generate_bundles.py makes the numbers
-of the model card. For networks of two classes only: the threshold on the foreground's probability is written into the
-bias of the last layer, so that whoever uses the weights takes the more probable class, as always.
+writes models/model.pt and model.safetensors (the same state), model.json (what they were trained on and must be fed
+with), split.json (names of the cases of every part), threshold.csv, history.csv and preference.csv of the run, and
+evaluation.json, from which scripts/generate_bundles.py makes the numbers of the model card. For networks of two classes
+only: the threshold on the foreground's probability is written into the bias of the last layer, so that whoever uses the
+weights takes the more probable class, as always.
 """
 
 from __future__ import annotations
@@ -26,6 +27,8 @@ from safetensors.torch import save_file
 from tqdm import tqdm
 
 from passion_components.data.datalists import datalist_hash
+from passion_components.data.split_files import write_split
+from passion_components.datasets import dataset_spec
 from passion_components.files import sha256_of, write_atomically, write_text_atomically
 from passion_components.handlers.checkpoint import save_tensors
 from passion_components.metrics.overlap import dice
@@ -107,6 +110,7 @@ def main() -> int:
     chosen = max(by_threshold, key=lambda threshold: by_threshold[threshold])
     state["head.bias"][1] -= math.log(chosen / (1 - chosen))
     models = bundle / "models"
+    write_split(dataset_dir / "datalist.json", models, dataset_spec(about["dataset"]).modalities)
     write_weights(models, run, state, chosen)
     with open(models / "threshold.csv", "w", newline="", encoding="utf-8") as file:
         csv.writer(file).writerows([("threshold", "mean_dice_validation"), *by_threshold.items()])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from enum import StrEnum
 from functools import partial
 from pathlib import Path
@@ -11,9 +12,9 @@ import typer
 from safetensors.torch import save_file
 
 from passion_components.backbones.base import SEPARATE_PREFIX
-from passion_components.backbones.mmformer import MMFormer
 from passion_components.backbones.published_weights import load_published
-from passion_components.files import write_atomically
+from passion_components.engines.weights_input import network_settings
+from passion_components.files import sha256_of, write_atomically, write_text_atomically
 from passion_components.modalities import PUBLISHED_MODALITIES
 
 
@@ -43,11 +44,18 @@ def convert_weights(
         name: value.contiguous() for name, value in network.state_dict().items() if not name.startswith(SEPARATE_PREFIX)
     }
     write_atomically(out, partial(save_file, state))
-    channels = ", ".join(PUBLISHED_MODALITIES[: network.n_modalities])
+    names = PUBLISHED_MODALITIES[: network.n_modalities]
+    said = {"network": network_settings(network)} | (
+        {"modalities": list(names)} if names == PUBLISHED_MODALITIES else {}
+    )
+    about = {"sha256_safetensors": sha256_of(out), "trained_on": {"input": said}}
+    write_text_atomically(out.with_suffix(".json"), json.dumps(about, indent=2, sort_keys=True) + "\n")
+    channels = ", ".join(names)
     parameters = sum(value.numel() for value in state.values())
     typer.echo(
         f"{out}: {type(network).__name__} in {network.spatial_dims}D, {parameters:,} parameters, "
         f"{network.n_classes} classes, image channels {channels}"
     )
-    layout = ' "--network_def#token_layout" published' if isinstance(network, MMFormer) else ""
-    typer.echo(f"use it in a bundle with: --ckpt {out}{layout}")
+    typer.echo(
+        f"use it in a bundle with: --ckpt {out} ({out.with_suffix('.json').name} beside it describes the network)"
+    )

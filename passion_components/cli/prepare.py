@@ -14,6 +14,7 @@ from passion_components.cli.progress import progress
 from passion_components.data.datalists import PARTS, presence_table
 from passion_components.data.lgg import prepare_lgg
 from passion_components.data.prepare import prepare_cases
+from passion_components.data.split_files import find_split, read_split
 from passion_components.data.splits import parse_split
 from passion_components.datasets import BRATS2020, MYOPS2020, TCGA_LGG, DatasetSpec
 
@@ -33,6 +34,15 @@ SplitOption = Annotated[
 SeedOption = Annotated[int, typer.Option(min=0, help="Another seed splits the cases otherwise.")]
 ForcedOption = Annotated[
     list[str] | None, typer.Option(show_default=False, help="Patient that must be in this part; may be repeated.")
+]
+
+SplitOfOption = Annotated[
+    str | None,
+    typer.Option(
+        show_default=False,
+        metavar="BUNDLE",
+        help="Put patients into the parts that a bundle's weights were made with; also a split.json.",
+    ),
 ]
 
 
@@ -115,6 +125,7 @@ def lgg(
     training: ForcedOption = None,
     validation: ForcedOption = None,
     test: ForcedOption = None,
+    split_of: SplitOfOption = None,
     pattern: PatternOption = None,
 ) -> None:
     """TCGA-LGG as the LGG Segmentation Dataset (kaggle_3m): RGB slices in TIFF, made into volumes.
@@ -129,24 +140,26 @@ def lgg(
         passion prepare lgg kaggle_3m --out data --test TCGA_DU_7294_19890104
         passion prepare lgg new_patients --out new --split test=1
 
+    The parts of the released weights; patients that these do not know are split as usual:
+
+        passion prepare lgg kaggle_3m --out data --split-of tcga_lgg_rfnet
+
     Volumes instead of those slices, by patterns or a table as with brats:
 
         passion prepare lgg scans --out new --pattern flair="*_FLAIR.nii.gz"
     """
-    if pattern or source.suffix.lower() == ".csv":
-        return _list_cases(source, out, TCGA_LGG, split, seed, pattern, None, None)
     by_part = {"training": training, "validation": validation, "test": test}
-    forced: dict[str, str] = {}
-    for part, name in [(part, name) for part, names in by_part.items() for name in names or ()]:
-        if forced.setdefault(name, part) != part:
-            raise ValueError(f"{name} is forced into {forced[name]} and into {part}; name it once")
+    if pattern or source.suffix.lower() == ".csv":
+        if split_of or any(by_part.values()):
+            raise ValueError("--split-of, --training, --validation and --test are for the published folders of slices")
+        return _list_cases(source, out, TCGA_LGG, split, seed, pattern, None, None)
     with progress("reading") as update:
         datalist, parts, summary, problems = prepare_lgg(
             source,
             out,
             split=parse_split(split),
             seed=seed,
-            forced=forced,
+            forced=_forced(split_of, by_part, source),
             progress=lambda done, total: update(completed=done, total=total),
         )
     for problem in problems:
@@ -158,6 +171,20 @@ def lgg(
     for name, patients in summary["absent"].items():
         typer.echo(f"{name} absent in {len(patients)}: {', '.join(patients) or 'none'}")
     return print_parts(datalist, parts, TCGA_LGG.modalities)
+
+
+def _forced(split_of: str | None, by_part: Mapping[str, Sequence[str] | None], source: Path) -> dict[str, str]:
+    """Patient -> part for those that are named, and for those of the source that the split of some weights names."""
+    forced: dict[str, str] = {}
+    if split_of:
+        path = find_split(split_of)
+        split = read_split(path)
+        forced = {name: part for name, part in split.items() if (source / name).is_dir()}
+        typer.echo(f"{len(forced)} of {len(split)} patients of {path} are in {source}", err=True)
+    for part, name in [(part, name) for part, names in by_part.items() for name in names or ()]:
+        if forced.setdefault(name, part) != part:
+            raise ValueError(f"{name} is forced into {forced[name]} and into {part}; name it once")
+    return forced
 
 
 def _list_cases(

@@ -26,11 +26,13 @@ def describe_run(
     datalist: Path | str,
     seed: int,
     weights_input: Mapping[str, Any],
+    started_from: str | None = None,
 ) -> dict[str, Any]:
     """Data set, network, objective, datalist (name, hash, cases, realised missing rates) and seed.
 
     ``presence_sampling`` are the overlays that reduce presence at random (ModDrop, PDT), ``weights_input`` is what
-    :func:`passion_components.engines.weights_input.describe_input` says.
+    :func:`passion_components.engines.weights_input.describe_input` says,
+    ``started_from`` the hash of the weights at the start, None where they were random.
     """
     shapes = {name: list(value.shape) for name, value in network.state_dict().items()}
     parameters = sum(parameter.numel() for parameter in network.parameters())
@@ -46,6 +48,7 @@ def describe_run(
         "missing_rates": missing_rates(datalist, spec.modalities),
         "seed": seed,
         "input": dict(weights_input),
+        "started_from": started_from,
     }
 
 

@@ -20,12 +20,41 @@ from tqdm import tqdm
 from passion_components.data.dataset import CaseDataset
 from passion_components.data.errors import UserError
 from passion_components.data.scans import ScanFolder
+from passion_components.data.split_files import write_split
 from passion_components.engines.evaluator import SubsetEvaluator
-from passion_components.engines.weights import load_weights
+from passion_components.engines.weights import load_weights, start_from, warn_of_training_cases
 from passion_components.files import write_text_atomically
 from passion_components.metrics.record import EvaluationRecord
 
 logger = logging.getLogger(__name__)
+
+
+def start(
+    *,
+    network: nn.Module,
+    ckpt: str,
+    resume: bool,
+    datalist: Path | str,
+    output_dir: Path | str,
+    modalities: Sequence[str],
+) -> None:
+    """What stands before the first epoch: the weights of ``ckpt``, if there is one, and the list of cases beside ours.
+
+    Raises:
+        SystemExit: weights that do not fit or are not there; ``ckpt`` in a resumed training.
+    """
+
+    def run() -> None:
+        if ckpt and resume:
+            raise UserError(
+                "--ckpt with --resume True: a resumed training goes on from its own state; leave --ckpt out"
+            )
+        if ckpt:
+            start_from(network, ckpt=ckpt, modalities=modalities)
+        if idist.get_rank() == 0:
+            write_split(datalist, output_dir, modalities)
+
+    _in_words(run)
 
 
 def train(*, trainer: SupervisedTrainer, dataset: CaseDataset, validation: CaseDataset) -> None:
@@ -89,6 +118,7 @@ def evaluate(
     def run() -> None:
         weights = load_weights(network, ckpt=ckpt, output_dir=output_dir, bundle_root=bundle_root)
         evaluator.state.weights = weights
+        warn_of_training_cases(weights, [case["case"] for case in dataset.cases])
         total = len(dataset)
         done = record.open(dataset.cases, dataclasses.asdict(weights))
         dataset.leave_out(done)
@@ -163,7 +193,9 @@ def infer(
     """
 
     def load() -> None:
-        evaluator.state.weights = load_weights(network, ckpt=ckpt, output_dir=output_dir, bundle_root=bundle_root)
+        weights = load_weights(network, ckpt=ckpt, output_dir=output_dir, bundle_root=bundle_root)
+        evaluator.state.weights = weights
+        warn_of_training_cases(weights, [case["case"] for case in dataset.cases])
 
     _in_words(load)
     for note in scans.notes:

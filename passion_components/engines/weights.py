@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from passion_components.backbones.base import SEPARATE_PREFIX
 from passion_components.backbones.weight_files import read_weights
 from passion_components.data.errors import UserError, by
+from passion_components.data.split_files import training_cases
 from passion_components.engines.weights_input import (
     find_weights,
     input_of,
@@ -27,6 +28,7 @@ logger = logging.getLogger(__name__)
 
 HASHES = {".safetensors": "sha256_safetensors"}
 """Ending of a weight file -> the JSON's entry with its hash; of others it is ``sha256``."""
+_MAX_LISTED = 5
 
 
 class WeightsError(UserError):
@@ -75,6 +77,40 @@ def load_weights(network: nn.Module, *, ckpt: str, output_dir: Path | str, bundl
     info = WeightsInfo(path=str(path), sha256=found, trained_on=_trained_on(about))
     logger.info("weights: %s (sha256 %s), trained on %s", info.path, info.sha256[:16], info.trained_on)
     return info
+
+
+def warn_of_training_cases(weights: WeightsInfo, cases: Collection[str]) -> None:
+    """Say once which of the cases the weights were trained on, by the ``split.json`` beside them."""
+    known = sorted(training_cases(Path(weights.path)) & set(cases))
+    if known:
+        logger.warning(
+            "%d of %d cases were trained on with these weights and tell nothing of new ones: %s%s",
+            *(len(known), len(cases), ", ".join(known[:_MAX_LISTED]), ", ..." if len(known) > _MAX_LISTED else ""),
+        )
+
+
+def started_from(*, ckpt: str, resume: bool, output_dir: Path | str) -> str | None:
+    """SHA-256 of the weights that a training starts from, None for random ones; resumed, what it once started from."""
+    if resume:
+        run = read_about(Path(output_dir) / "model_last.pt").get("trained_on")
+        return run.get("started_from") if isinstance(run, dict) else None
+    return sha256_of(ckpt) if ckpt and Path(ckpt).is_file() else None
+
+
+def start_from(network: nn.Module, *, ckpt: str, modalities: Sequence[str]) -> None:
+    """Begin a training with weights instead of random ones.
+
+    Raises:
+        WeightsError: as :func:`load_weights`; weights of other channels, or of another order of them.
+    """
+    channels = input_of(read_about(Path(ckpt))).get("modalities", list(modalities))
+    if channels != list(modalities):
+        raise WeightsError(
+            f"--ckpt {ckpt} was trained with the channels {', '.join(channels)}, here they are "
+            f"{', '.join(modalities)}; use weights of the same sequences in the same order"
+        )
+    load_weights(network, ckpt=ckpt, output_dir="", bundle_root="")
+    logger.info("training starts from these weights")
 
 
 def _refuse_another_file(path: Path, about: Mapping[str, Any], found: str) -> None:

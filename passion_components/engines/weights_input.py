@@ -157,6 +157,8 @@ def check_input(
                 f"order; leave --modalities out: absent sequences need no argument"
             )
         logger.warning("%s: nothing says with which channels the weights were trained; trusting the argument", channels)
+    if trained.path is not None and "spacing" not in trained.said:
+        logger.info("nothing says with which spacing and window %s was trained; taking %s's", trained.path, spec.name)
     for name, given, key, own, unit in (
         ("spacing", spacing, "spacing", trained.spacing, "mm"),
         ("roi_size", roi_size, "crop", trained.crop, "voxels"),

@@ -5,7 +5,10 @@ import shutil
 from pathlib import Path
 
 import pytest
+import torch
 from monai.bundle import ConfigWorkflow
+
+from passion_components.files import sha256_of
 
 BUNDLES = Path(__file__).resolve().parents[2] / "bundles"
 
@@ -75,3 +78,17 @@ def test_shipped_weights_are_not_fed_in_another_order(run, slice_phantoms, tmp_p
     wrong = {"of": "tcga_lgg_rfnet", "dataset_dir": slice_phantoms, "modalities": ["flair", "t1", "t1ce"]}
     with pytest.raises((SystemExit, ValueError), match="was trained with the channels t1, flair, t1ce, in this order"):
         run("inference", "inference", **wrong)
+
+
+def test_a_training_starts_from_given_weights(run, random_weights, tmp_path):
+    out = tmp_path / "run"
+    start = {"ckpt": random_weights, "output_dir": out}
+    run("training", "train", **start, epochs=1, learning_rate=0.0)
+    assert json.loads((out / "model.json").read_text())["trained_on"]["started_from"] == sha256_of(random_weights)
+    before, after = (torch.load(path, weights_only=True) for path in (random_weights, out / "model.pt"))
+    assert all(torch.equal(before[name], after[name]) for name in before)
+    assert len(json.loads((out / "split.json").read_text())["training"]) == 4
+    with pytest.raises((SystemExit, ValueError), match="--ckpt with --resume True"):
+        run("training", "train", **start, epochs=2, lr_horizon=2, resume=True)
+    with pytest.raises((SystemExit, ValueError), match="no weights: looked for .*gone.pt"):
+        run("training", "train", ckpt=tmp_path / "gone.pt", output_dir=tmp_path / "other")

@@ -10,7 +10,9 @@ from passion_components.backbones.m2ftrans import M2FTrans
 from passion_components.backbones.mmformer import MMFormer
 from passion_components.backbones.rfnet import RFNet
 from passion_components.cli import app, main
+from passion_components.datasets import BRATS2020
 from passion_components.engines.weights import load_weights
+from passion_components.engines.weights_input import network_settings, weights_input
 
 NETWORKS = {
     "rfnet": lambda: RFNet(n_modalities=4, n_classes=4, width=4),
@@ -66,8 +68,10 @@ def test_what_is_written_is_the_network_that_inference_loads(published, checkpoi
     ]
     result = CliRunner().invoke(app, arguments)
     assert result.exit_code == 0 and f"--ckpt {out}" in result.output.replace("\n", "")
-    assert ("token_layout" in result.output) == (backbone == "mmformer")
     network = NETWORKS[backbone]()
+    found = weights_input(spec=BRATS2020, ckpt=str(out), output_dir=tmp_path, bundle_root=tmp_path)
+    assert found.said["modalities"] == ["flair", "t1ce", "t1", "t2"]
+    assert found.network == network_settings(network)
     load_weights(network, ckpt=str(out), output_dir=tmp_path, bundle_root=tmp_path)
     expected = published(backbone).network(np.float32)
     image = published(backbone).image(np.float32)[:1]

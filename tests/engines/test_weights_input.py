@@ -9,7 +9,14 @@ import torch
 from passion_components.backbones.mmformer import MMFormer
 from passion_components.backbones.rfnet import RFNet
 from passion_components.datasets import BRATS2020, MYOPS2020, TCGA_LGG
-from passion_components.engines.weights import WeightsError, load_weights
+from passion_components.engines.weights import (
+    WeightsError,
+    WeightsInfo,
+    load_weights,
+    start_from,
+    started_from,
+    warn_of_training_cases,
+)
 from passion_components.engines.weights_input import check_input, describe_input, network_settings, weights_input
 from passion_components.files import sha256_of
 
@@ -143,3 +150,37 @@ def test_settings_hold_defaults_and_survive_a_copy():
     network = copy.deepcopy(small_mmformer())
     assert network_settings(network)["depth"] == 1 and network_settings(network)["img_size"] == [32, 32]
     assert network_settings(torch.nn.Linear(1, 1)) == {}
+
+
+def test_a_training_may_start_from_weights_of_the_same_channels(written, tmp_path):
+    written(small_mmformer())
+    network, path = small_mmformer(), str(tmp_path / "model.pt")
+    start_from(network, ckpt=path, modalities=MYOPS2020.modalities)
+    expected = torch.load(path, weights_only=True)
+    assert all(torch.equal(value, expected[name]) for name, value in network.state_dict().items())
+    with pytest.raises(
+        WeightsError, match="was trained with the channels bssfp, lge, t2, here they are t2, lge, bssfp"
+    ):
+        start_from(network, ckpt=path, modalities=("t2", "lge", "bssfp"))
+    with pytest.raises(WeightsError, match="no weights: looked for gone.pt"):
+        start_from(network, ckpt="gone.pt", modalities=MYOPS2020.modalities)
+
+
+def test_the_start_is_known_by_its_hash_and_kept_on_resume(written, tmp_path):
+    written(small_mmformer())
+    path, out = str(tmp_path / "model.pt"), tmp_path / "run"
+    assert started_from(ckpt="", resume=False, output_dir=out) is None
+    assert started_from(ckpt=path, resume=False, output_dir=out) == sha256_of(path)
+    assert started_from(ckpt="", resume=True, output_dir=out) is None
+    out.mkdir()
+    (out / "model_last.json").write_text(json.dumps({"trained_on": {"started_from": "abc"}}))
+    assert started_from(ckpt="", resume=True, output_dir=out) == "abc"
+
+
+def test_cases_of_the_training_are_named_once(tmp_path, caplog):
+    (tmp_path / "split.json").write_text(json.dumps({"training": ["c", "a", "x"], "test": ["b"]}))
+    weights = WeightsInfo(path=str(tmp_path / "model.pt"), sha256="", trained_on="")
+    warn_of_training_cases(weights, ["b", "d"])
+    assert not caplog.text
+    warn_of_training_cases(weights, ["a", "b", "c"])
+    assert "2 of 3 cases were trained on with these weights and tell nothing of new ones: a, c" in caplog.text
