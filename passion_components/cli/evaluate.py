@@ -34,26 +34,38 @@ def evaluate(
     """Score label maps of any tool as the bundles' evaluation scores its own.
 
     Files are paired by case, at any depth: <case>.nii.gz or
-    <case>_seg.nii.gz. Both files of a case must lie on one grid.
+    <case>_seg.nii.gz. Both files of a case must lie on one grid. Labels without
+    a prediction are in no mean, which is said below the table.
 
         passion evaluate --pred DIR --label DIR --dataset brats2020
     """
     spec = dataset_spec(dataset).with_scheme(label_scheme)
     pairs = pair_label_maps(pred, label)
-    for note in pairs.notes:
-        typer.echo(f"note: {note}", err=True)
+    if pairs.without_label:
+        typer.echo(f"note: not scored, in {pred} only: {', '.join(pairs.without_label)}", err=True)
     names = [name.strip() for name in metrics.split(",")]
     with progress("scoring", len(pairs.files)) as update:
         book, failures = score_pairs(pairs, spec, policy=policy, metrics=names, progress=lambda: update(advance=1))
     for failure in failures:
         typer.echo(f"error: {failure}", err=True)
     if len(failures) < len(pairs.files):
-        run = {"predictions": str(pred.absolute()), "labels": str(label.absolute())}
+        run = {
+            "predictions": str(pred.absolute()),
+            "labels": str(label.absolute()),
+            "unpredicted": pairs.unpredicted,
+        }
         table = region_table_markdown(book.summary(run))
         typer.echo(table, nl=False)
         if out is not None:
             book.write_csv(out / "metrics.csv")
             book.write_json(out / "summary.json", run)
             write_text_atomically(out / "table.md", table)
+    if pairs.unpredicted:
+        total = len(pairs.files) + len(pairs.unpredicted)
+        cases = ", ".join(pairs.unpredicted)
+        typer.echo(
+            f"warning: {len(pairs.unpredicted)} of {total} labels have no prediction and are in no mean: {cases}",
+            err=True,
+        )
     if failures:
         raise ValueError(f"{len(pairs.files) - len(failures)} of {len(pairs.files)} cases scored, see above")

@@ -58,7 +58,13 @@ class Grid:
         return f"{by(self.shape)} with affine ({rows})"
 
 
-def check_one_grid(grids: Sequence[Grid], *, case: str) -> None:
+RESAMPLE = (
+    "register them; or, where they are registered, add --resample-to and the name of the sequence whose grid counts"
+)
+"""What to do about files on different grids, for commands that take sequences."""
+
+
+def check_one_grid(grids: Sequence[Grid], *, case: str, remedy: str = RESAMPLE) -> None:
     """Refuse volumes of one case that lie on different grids.
 
     Raises:
@@ -70,8 +76,4 @@ def check_one_grid(grids: Sequence[Grid], *, case: str) -> None:
     if len(set(texts)) == 1:
         texts = [grid.size_and_affine() for grid in grids]
     listing = ", ".join(f"{grid.file} {text}" for grid, text in zip(grids, texts, strict=True))
-    raise CaseError(
-        f"{case}: its files lie on different grids: {listing}; "
-        f"accepted: one grid per case: register them; or, where they are registered, add --resample-to and the name of "
-        f"the sequence whose grid counts"
-    )
+    raise CaseError(f"{case}: its files lie on different grids: {listing}; accepted: one grid per case: {remedy}")

@@ -31,11 +31,13 @@ class Pairs:
 
     Attributes:
         files: case -> predicted and true file.
-        notes: what has no partner, in words.
+        without_label: predicted cases that have no label.
+        unpredicted: cases with a label and no prediction.
     """
 
     files: dict[str, tuple[Path, Path]]
-    notes: list[str]
+    without_label: list[str]
+    unpredicted: list[str]
 
 
 def pair_label_maps(predictions: Path | str, labels: Path | str) -> Pairs:
@@ -49,17 +51,13 @@ def pair_label_maps(predictions: Path | str, labels: Path | str) -> Pairs:
     """
     predicted, true = _by_case(predictions), _by_case(labels)
     both = sorted(predicted.keys() & true.keys())
-    notes = [
-        f"not scored, in {here} only: {', '.join(sorted(only))}"
-        for here, only in ((predictions, predicted.keys() - true.keys()), (labels, true.keys() - predicted.keys()))
-        if only
-    ]
     if not both:
         raise ValueError(
             f"no case is both in {predictions} ({', '.join(sorted(predicted))}) and in {labels} "
             f"({', '.join(sorted(true))}); expected <case>.nii.gz or <case>_seg.nii.gz with the same <case> in both"
         )
-    return Pairs({case: (predicted[case], true[case]) for case in both}, notes)
+    files = {case: (predicted[case], true[case]) for case in both}
+    return Pairs(files, sorted(predicted.keys() - true.keys()), sorted(true.keys() - predicted.keys()))
 
 
 def score_pairs(
@@ -105,7 +103,7 @@ def _score_pair(
         dataclasses.replace(grid_of(each), file=str(file))
         for each, file in zip((prediction, target), files, strict=True)
     ]
-    check_one_grid(grids, case=case)
+    check_one_grid(grids, case=case, remedy="bring the prediction to the grid of its label, by the nearest voxel")
     spacing = np.linalg.norm(grids[1].affine[:3, :3], axis=0).tolist()
     maps = prediction[0].numpy(), target[0].numpy()
     return score_case(*maps, spec.regions, spacing, policy=policy, metrics=metrics)

@@ -153,7 +153,8 @@ class _DrawnCase:
             for subset in self.subsets
             for index, run in enumerate(runs)
         }
-        check_one_grid([volume.grid for volume in (*volumes.values(), *predictions.values())], case=case)
+        grids = [volume.grid for volume in (*volumes.values(), *predictions.values())]
+        check_one_grid(grids, case=case, remedy="run evaluating again, with the images as they are now")
         self.reference, self.spacing = slices.upright(volumes.pop("label"), spec)
         self.images = {name: slices.upright(volume, spec)[0] for name, volume in volumes.items()}
         self.predictions = {key: slices.upright(volume, spec)[0] for key, volume in predictions.items()}

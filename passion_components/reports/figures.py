@@ -26,7 +26,8 @@ class Panel:
     Attributes:
         title: what stands above it.
         image: (X, Y) intensities, x from the patient's right to left, y from anterior to posterior (LPS).
-        masks: region -> (X, Y) bool, drawn as contours in the order given.
+        masks: region -> (X, Y) bool, drawn as contours in the order given, each thinner than those below it, so that
+            regions with the same outline are all seen.
         window: intensities shown as black and as white; None: the least and the greatest.
         aspect: length of a pixel along y, as a multiple of that along x.
     """
@@ -62,10 +63,11 @@ def case_rows(rows: Sequence[tuple[str, Sequence[Panel]]]) -> Figure:
             low, high = panel.window or (None, None)
             ax.imshow(panel.image.T, cmap="gray", interpolation="nearest", vmin=low, vmax=high, aspect=panel.aspect)
             ax.set_title(panel.title, fontsize=8)
-            for colour, (name, mask) in zip(COLOURS, panel.masks.items(), strict=False):
+            widths = [1.0 + 1.3 * above for above in reversed(range(len(panel.masks)))]
+            for colour, width, (name, mask) in zip(COLOURS, widths, panel.masks.items(), strict=False):
                 names[name] = colour
                 if mask.any():
-                    ax.contour(mask.T.astype(float), levels=[0.5], colors=[colour], linewidths=1.2)
+                    ax.contour(mask.T.astype(float), levels=[0.5], colors=[colour], linewidths=width)
         line[0].text(-0.06, 0.5, label, transform=line[0].transAxes, rotation=90, va="center", ha="right", fontsize=8)
     handles = [matplotlib.lines.Line2D([], [], color=colour, label=name) for name, colour in names.items()]
     if handles:

@@ -92,6 +92,12 @@ def region_table_markdown(summary: Mapping[str, Any]) -> str:
         scores = [_number(means[metric][region], HEADINGS[metric][1]) for metric in metrics]
         rows.append(_line([region, *scores, str(means["n"]), _decided(means, region)]))
     caption = f"{summary['dataset']}, means over {summary['cases']} cases. {_rules(summary)}"
+    unpredicted = summary["run"].get("unpredicted", [])
+    if unpredicted:
+        rows += [
+            "",
+            f"In no mean, since no prediction was there: {', '.join(unpredicted)} ({len(unpredicted)} labels).",
+        ]
     return "\n".join([caption, "", *rows, ""])
 
 

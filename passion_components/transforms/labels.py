@@ -52,7 +52,7 @@ class LoadLabeld(Transform):
             more = f" and {len(wrong) - _MAX_LISTED} more values" if len(wrong) > _MAX_LISTED else ""
             raise CaseError(
                 f"{case}: {volume.path} holds the labels {listed}{more}; accepted: {', '.join(map(str, codes))}; "
-                f"recode the file, name the right one, or name its scheme with --label_scheme"
+                f"recode the file, name the right one, or name its scheme with --label-scheme"
             )
         index_of = np.array([self.label_codes[int(code)] for code in found], dtype=np.uint8)
         classes = torch.from_numpy(index_of[position].reshape(1, *volume.array.shape))

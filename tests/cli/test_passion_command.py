@@ -274,11 +274,12 @@ class TestEvaluate:
         result = run("evaluate", "--pred", labels, "--label", data, "--dataset", "brats2020", "--out", out)
         assert result.exit_code == 0, result.output
         assert re.search(r"\| WT \| 100.00 \| 0.00 \| 2 \| \d / 0 \|", result.stdout)
-        assert f"note: not scored, in {data} only: " in result.stderr
-        assert (out / "table.md").read_text() == result.stdout
+        assert "warning: 8 of 10 labels have no prediction and are in no mean: " in result.stderr
+        assert "(8 labels)." in result.stdout and (out / "table.md").read_text() == result.stdout
         assert len((out / "metrics.csv").read_text().splitlines()) == 1 + 2 * 3 * 2
         summary = json.loads((out / "summary.json").read_text())
-        assert summary["cases"] == 2 and summary["run"] == {"predictions": str(labels), "labels": str(data)}
+        assert summary["cases"] == 2 and summary["run"]["labels"] == str(data)
+        assert len(summary["run"]["unpredicted"]) == 8
 
     def test_metrics_and_policy_are_those_asked_for(self, labels, data):
         arguments = ("--dataset", "brats2020", "--metrics", "dice,hd", "--policy", "nan")

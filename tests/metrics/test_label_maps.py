@@ -54,17 +54,14 @@ class TestPairs:
             "a": ["a.nii.gz", "a_seg.nii.gz"],
             "b": ["b.nii", "b-seg.nii"],
         }
-        assert pairs.notes == []
+        assert pairs.without_label == pairs.unpredicted == []
 
     def test_what_has_no_partner_is_told(self, write, tmp_path):
         for name in ("pred/a.nii.gz", "pred/c.nii.gz", "label/a_seg.nii.gz", "label/d_seg.nii.gz"):
             write(name, tumour())
         pairs = pair_label_maps(tmp_path / "pred", tmp_path / "label")
         assert list(pairs.files) == ["a"]
-        assert pairs.notes == [
-            f"not scored, in {tmp_path / 'pred'} only: c",
-            f"not scored, in {tmp_path / 'label'} only: d",
-        ]
+        assert (pairs.without_label, pairs.unpredicted) == (["c"], ["d"])
 
     @pytest.mark.parametrize(
         ("files", "message"),
@@ -104,11 +101,16 @@ class TestScores:
     @pytest.mark.parametrize(
         ("array", "spacing", "message"),
         [
-            (tumour(code=3), (2, 1, 1), r"b: .*pred/b.nii.gz holds the labels 3; accepted: 0, 1, 2, 4"),
+            (
+                tumour(code=3),
+                (2, 1, 1),
+                r"b: .*pred/b.nii.gz holds the labels 3; accepted: 0, 1, 2, 4; .*--label-scheme$",
+            ),
             (
                 tumour()[1:],
                 (2, 1, 1),
-                r"b: .* different grids: .*pred/b.nii.gz 7 x 6 x 4 .*label/b_seg.nii.gz 8 x 6 x 4",
+                r"b: .* different grids: .*pred/b.nii.gz 7 x 6 x 4 .*label/b_seg.nii.gz 8 x 6 x 4.*; "
+                r"accepted: one grid per case: bring the prediction to the grid of its label",
             ),
             (tumour(), (1, 1, 1), r"b: .* different grids: .*1.00 x 1.00 x 1.00 mm.*2.00 x 1.00 x 1.00 mm"),
         ],
