@@ -12,6 +12,7 @@ from torch.utils.data import Dataset
 from tqdm import tqdm
 
 from passion_components.data.cache import CaseCache
+from passion_components.data.errors import CaseError, memory_wanted
 
 
 class CaseDataset(Dataset):
@@ -66,11 +67,24 @@ class CaseDataset(Dataset):
             return
         mine = range(rank, len(self.cases), world_size)
         for index in tqdm(mine, desc="reading cases", unit="case", leave=False, disable=None if rank == 0 else True):
-            item = self.preprocessing(dict(self.cases[index]))
+            item = self._read(index)
             if index == 0:
                 self.cache.check_room(item, len(self.cases))
             self.cache.put(index, item)
         self._filled = True
+
+    def _read(self, index: int) -> dict:
+        case = self.cases[index]
+        try:
+            return self.preprocessing(dict(case))
+        except (MemoryError, RuntimeError, ValueError) as error:
+            wanted = memory_wanted(error)
+            if wanted is None:
+                raise
+            raise CaseError(
+                f"{case['case']}: memory does not suffice to read and resample it{wanted}; check the sizes "
+                "in the headers of its files, or take a coarser --spacing, fewer --num_workers or a machine with more"
+            ) from error
 
     def leave_out(self, names: Collection[str]) -> None:
         """Forget the cases of these names, before a cache is filled; nothing of them is read from now on."""
@@ -83,7 +97,7 @@ class CaseDataset(Dataset):
         if self.cache is not None and self._filled:
             item = {"case": self.cases[index]["case"], **self.cache.get(index)}
         else:
-            item = self.preprocessing(dict(self.cases[index]))
+            item = self._read(index)
         if self.augmentation is None:
             return item
         state = np.random.SeedSequence([self.seed, self.epoch, index]).generate_state(1)

@@ -1,7 +1,4 @@
-"""Checks at the head of a bundle's run lists, in words for whoever typed the command.
-
-Only here and in :mod:`passion_components.engines.runs` errors become ``SystemExit``, which MONAI does not wrap.
-"""
+"""Checks at the head of a bundle's run lists, in words for whoever typed the command."""
 
 from __future__ import annotations
 
@@ -15,9 +12,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from passion_components.data.datalists import check_files_exist, load_datalist, presence_table
+from passion_components.data.errors import UserError
 from passion_components.data.scans import find_scan_cases
 from passion_components.data.words import nearest
 from passion_components.datasets import DatasetSpec
+from passion_components.engines.failures import on_command_line, tell_in_one_line
 from passion_components.engines.weights_input import WeightsInput, check_input
 from passion_components.handlers.checkpoint import STATE_FILE
 from passion_components.inferers.modality_aware import ModalityAwareInferer
@@ -28,26 +27,27 @@ _RUN_ARGUMENTS = ("run_id", "init_id", "final_id", "meta_file", "config_file", "
 
 
 def check_arguments(*, objectives: Sequence[str] = (), presence_sampling: Sequence[str] = ()) -> None:
-    """Refuse command lines that MONAI would accept in silence.
+    """Refuse command lines that MONAI would accept in silence, and tell failures on the command line in one line.
 
     Args:
         objectives: names that the objective overlays in use have added; at most one may.
         presence_sampling: likewise for the overlays that change how presence is sampled.
 
     Raises:
-        SystemExit: an unknown top-level override, with the nearest known name; two overlays that contradict each other.
+        UserError: an unknown top-level override, with the nearest known name; two overlays that contradict each other.
     """
+    tell_in_one_line()
     for kind, names in (("objective", objectives), ("sampling of presence", presence_sampling)):
         if len(names) > 1:
-            raise SystemExit(f"error: the overlays {' and '.join(names)} each choose the {kind}; give one of them")
-    given, files = _command_line(sys.argv)
+            raise UserError(f"the overlays {' and '.join(names)} each choose the {kind}; give one of them")
+    given, files = _command_line(sys.argv) if on_command_line() else ([], [])
     known = {key.split("#")[0].split("::")[0].lstrip("+") for file in files for key in _config_keys(file)}
     if not known:
         return
     for name in given:
         if name not in known and name not in _RUN_ARGUMENTS:
             like = difflib.get_close_matches(name, sorted(known), n=1, cutoff=0)[0]
-            raise SystemExit(f"error: unknown argument --{name}; did you mean --{like}?")
+            raise UserError(f"unknown argument --{name}; did you mean --{like}?")
 
 
 def check_training(
@@ -63,7 +63,7 @@ def check_training(
     """Refuse a training that cannot start: cases, output folder, epochs, subsets to validate.
 
     Raises:
-        SystemExit: in one line.
+        UserError: in one line.
     """
     check_cases(datalist=datalist, part="training", modalities=modalities)
     check_cases(datalist=datalist, part="validation", modalities=modalities, may_be_empty=True)
@@ -71,12 +71,11 @@ def check_training(
         _check_validation_subsets(validation_subsets, load_datalist(datalist, "validation", modalities), modalities)
     found = [name for name in (STATE_FILE, "model.pt", "model_last.pt") if (Path(output_dir) / name).exists()]
     if found and not resume:
-        raise SystemExit(
-            f"error: {output_dir} already holds {', '.join(found)}; go on with --resume True, or name another "
-            f"--output_dir"
+        raise UserError(
+            f"{output_dir} already holds {', '.join(found)}; go on with --resume True, or name another --output_dir"
         )
     if epochs < 1 or (lr_horizon is not None and epochs > lr_horizon):
-        raise SystemExit(f"error: --epochs {epochs}: accepted are 1 to --lr_horizon ({lr_horizon or 'any number'})")
+        raise UserError(f"--epochs {epochs}: accepted are 1 to --lr_horizon ({lr_horizon or 'any number'})")
 
 
 def check_scoring(
@@ -85,7 +84,7 @@ def check_scoring(
     """Refuse settings of an evaluation that name what does not exist.
 
     Raises:
-        SystemExit: in one line.
+        UserError: in one line.
     """
     with _in_one_line():
         scores.check_scoring(spec.regions, policy=policy, metrics=metrics, min_region_voxels=min_region_voxels)
@@ -95,7 +94,7 @@ def check_windows(*, overlap: float, blending: str, sw_batch_size: int) -> None:
     """Refuse settings of sliding windows that make no sense.
 
     Raises:
-        SystemExit: in one line.
+        UserError: in one line.
     """
     with _in_one_line():
         ModalityAwareInferer(roi_size=1, overlap=overlap, mode=blending, sw_batch_size=sw_batch_size)
@@ -105,26 +104,26 @@ def check_cases(*, datalist: Path | str, part: str, modalities: Sequence[str], m
     """Refuse a datalist that cannot be read, a part without cases, a listed file that is not there.
 
     Raises:
-        SystemExit: in one line.
+        UserError: in one line.
     """
     with _in_one_line():
         cases = load_datalist(datalist, part, modalities)
         check_files_exist(cases)
     if not cases and not may_be_empty:
-        raise SystemExit(f"error: {datalist}: the part {part!r} has no cases; split the data again with --split")
+        raise UserError(f"{datalist}: the part {part!r} has no cases; split the data again with --split")
     for case in cases:
         if "label" not in case:
-            raise SystemExit(f"error: {datalist}: {case['case']} has no label; {part} needs one for every case")
+            raise UserError(f"{datalist}: {case['case']} has no label; {part} needs one for every case")
 
 
 def check_choice(*, name: str, value: str | None, accepted: Sequence[str]) -> None:
     """Refuse an argument that is none of the accepted words; None is always one.
 
     Raises:
-        SystemExit: in one line.
+        UserError: in one line.
     """
     if value is not None and value not in accepted:
-        raise SystemExit(f"error: --{name} {value}{nearest(str(value), accepted)}: accepted: {', '.join(accepted)}")
+        raise UserError(f"--{name} {value}{nearest(str(value), accepted)}: accepted: {', '.join(accepted)}")
 
 
 def check_weights(
@@ -138,7 +137,7 @@ def check_weights(
     """Refuse arguments, or a data set, that the weights in use were not trained for.
 
     Raises:
-        SystemExit: in one line.
+        UserError: in one line.
     """
     with _in_one_line():
         check_input(trained, spec=spec, modalities=modalities, spacing=spacing, roi_size=roi_size)
@@ -148,7 +147,7 @@ def check_scans(*, dataset_dir: Path | str, spec: DatasetSpec) -> None:
     """Refuse a folder of scans that does not exist or holds nothing.
 
     Raises:
-        SystemExit: in one line.
+        UserError: in one line.
     """
     with _in_one_line():
         find_scan_cases(dataset_dir, spec)
@@ -156,11 +155,11 @@ def check_scans(*, dataset_dir: Path | str, spec: DatasetSpec) -> None:
 
 @contextmanager
 def _in_one_line(about: str = "") -> Iterator[None]:
-    """What is wrong with the input ends the program in words, after what they are about."""
+    """What is wrong with the input is raised in words, after what they are about."""
     try:
         yield
     except (FileNotFoundError, ValueError) as error:
-        raise SystemExit(f"error: {about}{error}") from error
+        raise UserError(f"{about}{error}") from error
 
 
 def _check_validation_subsets(
@@ -168,15 +167,11 @@ def _check_validation_subsets(
 ) -> None:
     """Refuse names that are no subsets, and subsets that no validation case has."""
     if isinstance(names, str) or not names:
-        raise SystemExit(
-            f"error: --validation_subsets {names!r}: expected a list like \"['t1','t1+t2']\", or None for all"
-        )
+        raise UserError(f"--validation_subsets {names!r}: expected a list like \"['t1','t1+t2']\", or None for all")
     with _in_one_line("--validation_subsets: "):
         table = subset_table(modalities, names)
     if cases and not any(len(subsets_within(table, presence)) for presence in presence_table(cases, modalities)):
-        raise SystemExit(
-            f"error: --validation_subsets: no validation case has {' or '.join(names)}; name other subsets"
-        )
+        raise UserError(f"--validation_subsets: no validation case has {' or '.join(names)}; name other subsets")
 
 
 def _command_line(argv: Sequence[str]) -> tuple[list[str], list[str]]:

@@ -38,7 +38,7 @@ class SubsetEvaluator(SupervisedEvaluator):
     def __init__(
         self,
         *,
-        device: torch.device,
+        device: torch.device | str,
         val_data_loader: DataLoader,
         network: nn.Module,
         inferer: Inferer,
@@ -49,6 +49,7 @@ class SubsetEvaluator(SupervisedEvaluator):
         **kwargs: Any,
     ) -> None:
         self.table = subset_table(modalities, subsets) if all_subsets else None
+        device = torch.device(device)
         super().__init__(
             device=device,
             val_data_loader=val_data_loader,

@@ -1,4 +1,4 @@
-"""Training, evaluation and inference as a bundle runs them: a clear line instead of a traceback."""
+"""Training, evaluation and inference as a bundle runs them."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import dataclasses
 import json
 import logging
 import os
-import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -22,6 +21,7 @@ from passion_components.data.errors import UserError
 from passion_components.data.scans import ScanFolder
 from passion_components.data.split_files import write_split
 from passion_components.engines.evaluator import SubsetEvaluator
+from passion_components.engines.failures import disk_line, error_line, in_words, try_folder
 from passion_components.engines.weights import load_weights, start_from, warn_of_training_cases
 from passion_components.files import write_text_atomically
 from passion_components.metrics.record import EvaluationRecord
@@ -41,7 +41,7 @@ def start(
     """What stands before the first epoch: the weights of ``ckpt``, if there is one, and the list of cases beside ours.
 
     Raises:
-        SystemExit: weights that do not fit or are not there; ``ckpt`` in a resumed training.
+        UserError: weights that do not fit or are not there; ``ckpt`` in a resumed training.
     """
 
     def run() -> None:
@@ -52,21 +52,23 @@ def start(
         if ckpt:
             start_from(network, ckpt=ckpt, modalities=modalities)
         if idist.get_rank() == 0:
+            try_folder(output_dir)
             write_split(datalist, output_dir, modalities)
 
-    _in_words(run)
+    in_words(run, interrupted="nothing was trained yet")
 
 
-def train(*, trainer: SupervisedTrainer, dataset: CaseDataset, validation: CaseDataset) -> None:
+def train(*, trainer: SupervisedTrainer, dataset: CaseDataset, validation: CaseDataset, output_dir: Path | str) -> None:
     """Fill the caches and train; the ranks of a distributed run share the work of filling and the files.
 
     Raises:
-        SystemExit: a case that cannot be read, no room for the caches, a checkpoint that belongs to another run.
+        UserError: a case that cannot be read, no room for the caches, a checkpoint that belongs to another run.
     """
     rank, world_size = idist.get_rank(), idist.get_world_size()
 
     def run() -> None:
         if rank == 0:
+            try_folder(output_dir)
             dataset.clear_cache()
             validation.clear_cache()
             validation.fill_cache()
@@ -76,7 +78,7 @@ def train(*, trainer: SupervisedTrainer, dataset: CaseDataset, validation: CaseD
         trainer.run()
 
     try:
-        _in_words(run)
+        in_words(run, interrupted="go on from the last complete epoch with --resume True")
     finally:
         if rank == 0:
             dataset.clear_cache()
@@ -109,13 +111,14 @@ def evaluate(
         write_table: called when the record is written.
 
     Raises:
-        SystemExit: weights that do not fit or are not there; at the end, if a case failed.
+        UserError: weights that do not fit or are not there; at the end, if a case failed.
     """
     if idist.get_rank() or int(os.environ.get("RANK", 0)):  # torchrun also starts configs that set up no process group
         logger.info("the first of the ranks evaluates")
         return
 
     def run() -> None:
+        try_folder(output_dir)
         weights = load_weights(network, ckpt=ckpt, output_dir=output_dir, bundle_root=bundle_root)
         evaluator.state.weights = weights
         warn_of_training_cases(weights, [case["case"] for case in dataset.cases])
@@ -128,7 +131,7 @@ def evaluate(
             write_table()
         _report(failed, total, Path(output_dir) / "failures.json")
 
-    _in_words(run)
+    in_words(run, interrupted="the cases that are done are kept, the same command does the others")
 
 
 def _score(evaluator: SubsetEvaluator, dataset: CaseDataset) -> list[tuple[str, str]]:
@@ -145,7 +148,7 @@ def _score(evaluator: SubsetEvaluator, dataset: CaseDataset) -> list[tuple[str, 
         except Exception as error:
             message = _failure_line(case, error)
         if message is not None:
-            logger.error("error: %s", message)
+            logger.error(message)
             failed.append((case, message))
     return failed
 
@@ -189,34 +192,35 @@ def infer(
         bundle_root: the bundle, for its own weights.
 
     Raises:
-        SystemExit: weights that do not fit or are not there; at the end, if a case failed.
+        UserError: weights that do not fit or are not there; at the end, if a case failed.
     """
 
-    def load() -> None:
+    def run() -> None:
+        try_folder(output_dir)
         weights = load_weights(network, ckpt=ckpt, output_dir=output_dir, bundle_root=bundle_root)
         evaluator.state.weights = weights
         warn_of_training_cases(weights, [case["case"] for case in dataset.cases])
+        for note in scans.notes:
+            logger.info(note)
+        for warning in scans.warnings:
+            logger.warning(warning)
+        failed = list(scans.failures)
+        for _, message in failed:
+            logger.error(message)
+        for index, case in enumerate(dataset.cases):
+            try:
+                evaluator.run_case(list_data_collate([dataset[index]]))
+            except Exception as error:
+                message = _failure_line(case["case"], error)
+                logger.error(message)
+                failed.append((case["case"], message))
+        _report(failed, len(dataset) + len(scans.failures), Path(output_dir) / "failures.json")
 
-    _in_words(load)
-    for note in scans.notes:
-        logger.info(note)
-    for warning in scans.warnings:
-        logger.warning(warning)
-    failed = list(scans.failures)
-    for _, message in failed:
-        logger.error("error: %s", message)
-    for index, case in enumerate(dataset.cases):
-        try:
-            evaluator.run_case(list_data_collate([dataset[index]]))
-        except Exception as error:
-            message = _failure_line(case["case"], error)
-            logger.error("error: %s", message)
-            failed.append((case["case"], message))
-    _report(failed, len(dataset) + len(scans.failures), Path(output_dir) / "failures.json")
+    in_words(run, interrupted="the cases that are done are kept")
 
 
 def _report(failed: Sequence[tuple[str, str]], total: int, path: Path) -> None:
-    """Say how many cases are done; list the failures in ``path`` and exit 1 where there are any."""
+    """Say how many cases are done; list the failures in ``path`` and raise where there are any."""
     done = f"{total - len(failed)} of {total} cases done"
     if not failed:
         path.unlink(missing_ok=True)
@@ -224,31 +228,17 @@ def _report(failed: Sequence[tuple[str, str]], total: int, path: Path) -> None:
         return
     text = json.dumps([{"case": case, "reason": reason} for case, reason in failed], indent=2)
     write_text_atomically(path, text + "\n")
-    raise SystemExit(f"error: {done}, {len(failed)} failed (listed in {path})")
+    raise UserError(f"{done}, {len(failed)} failed (listed in {path})")
 
 
 def _failure_line(case: str, error: Exception) -> str:
-    return error_line(error) or f"{case}: {type(error).__name__}: {' '.join(str(error).split())}"
+    """One case's failure in a line that names the case.
 
-
-def error_line(error: BaseException) -> str | None:
-    """The message meant for users inside an exception, through MONAI's wrappers and loader processes."""
-    cause: BaseException | None = error
-    while cause is not None:
-        if isinstance(cause, UserError):
-            return str(cause)
-        match = re.search(r"\bCaseError: (.*)", str(cause), re.DOTALL)
-        if match:
-            return match[1].split("\n\n")[0].strip()
-        cause = cause.__cause__
-    return None
-
-
-def _in_words(run: Callable[[], None]) -> None:
-    try:
-        run()
-    except Exception as error:
-        message = error_line(error)
-        if message is None:
-            raise
-        raise SystemExit(f"error: {message}") from error
+    Raises:
+        UserError: the disk is full or the folder may not be written, which the other cases would find as well.
+    """
+    line = error_line(error)
+    if line is not None and line == disk_line(error):
+        raise UserError(line) from error
+    line = line or f"{type(error).__name__}: {' '.join(str(error).split())}"
+    return line if case in line else f"{case}: {line}"

@@ -41,7 +41,7 @@ class MultiPathTrainer(SupervisedTrainer):
     def __init__(
         self,
         *,
-        device: torch.device,
+        device: torch.device | str,
         max_epochs: int,
         train_data_loader: DataLoader,
         network: nn.Module,
@@ -52,6 +52,7 @@ class MultiPathTrainer(SupervisedTrainer):
         zero_absent_gradients: bool = True,
         **kwargs: Any,
     ) -> None:
+        device = torch.device(device)
         super().__init__(
             device=device,
             max_epochs=max_epochs,

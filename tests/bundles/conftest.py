@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import sys
 from collections.abc import Callable
@@ -19,6 +20,7 @@ from passion_components.data.phantoms.brain import write_brain_phantoms
 from passion_components.data.phantoms.heart import write_heart_phantoms
 from passion_components.data.phantoms.lgg import write_lgg_phantoms
 from passion_components.datasets import BRATS2020, MYOPS2020, TCGA_LGG
+from passion_components.engines.failures import error_line
 
 BUNDLES = Path(__file__).resolve().parents[2] / "bundles"
 BUNDLE = BUNDLES / "brats2020_rfnet"
@@ -117,6 +119,14 @@ def run(workflow) -> Callable[..., ConfigWorkflow]:
         return made
 
     return make_and_run
+
+
+@pytest.fixture
+def refused() -> Callable[..., Any]:
+    """``with refused("pattern"):`` as pytest.raises, for the line that MONAI has wrapped."""
+    return lambda pattern: pytest.raises(
+        RuntimeError, check=lambda error: re.search(pattern, error_line(error) or "") and "\n" not in error_line(error)
+    )
 
 
 @pytest.fixture

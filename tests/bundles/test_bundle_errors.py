@@ -10,14 +10,15 @@ import nibabel as nib
 import numpy as np
 import pytest
 
+from passion_components.engines.failures import error_line
 from passion_components.objectives import BaselineObjective, PassionObjective
 
 
 def refusal(run, *arguments, **overrides) -> str:
-    with pytest.raises(SystemExit) as stop:
+    with pytest.raises(RuntimeError) as stop:
         run(*arguments, **overrides)
-    line = str(stop.value)
-    assert line.startswith("error: ") and "\n" not in line
+    line = error_line(stop.value)
+    assert line is not None and "\n" not in line
     return line
 
 

@@ -106,8 +106,8 @@ def test_the_demo_overlay_lies_over_every_program(workflow, of):
         (("pmr", "released_code"), "objective"),
     ],
 )
-def test_overlays_that_contradict_each_other_are_refused(run, of, pair, what):
-    with pytest.raises(SystemExit, match=f"the overlays {pair[0]} and {pair[1]} each choose the {what}"):
+def test_overlays_that_contradict_each_other_are_refused(run, refused, of, pair, what):
+    with refused(f"the overlays {pair[0]} and {pair[1]} each choose the {what}"):
         run("training", "train", *pair, of=of)
 
 

@@ -3,7 +3,9 @@ import sys
 
 import pytest
 
+from passion_components.data.errors import UserError
 from passion_components.datasets import BRATS2020
+from passion_components.engines import checks
 from passion_components.engines.checks import check_arguments, check_cases, check_scans, check_training
 
 MODALITIES = ("flair", "t1")
@@ -15,6 +17,7 @@ def command_line(monkeypatch, tmp_path):
     (tmp_path / "train.json").write_text(json.dumps({"epochs": 1, "train": {}, "validate#dataset": 2, "+imports": []}))
     (tmp_path / "demo.json").write_text(json.dumps({"roi_size": [32]}))
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(checks, "on_command_line", lambda: True)
 
     def call(*words, files="['train.json', 'demo.json']"):
         monkeypatch.setattr(sys, "argv", ["monai.bundle", "run", "training", "--config_file", files, *words])
@@ -30,7 +33,7 @@ class TestArguments:
     )
     def test_an_unknown_one_is_refused_with_the_nearest(self, command_line, word, nearest):
         name = word[2:].split("#")[0]
-        with pytest.raises(SystemExit, match=f"^error: unknown argument --{name}; did you mean --{nearest}\\?$"):
+        with pytest.raises(UserError, match=f"^unknown argument --{name}; did you mean --{nearest}\\?$"):
             command_line(word, "3")
 
     @pytest.mark.parametrize(
@@ -50,16 +53,20 @@ class TestArguments:
         command_line(*words)
 
     def test_one_file_without_brackets(self, command_line):
-        with pytest.raises(SystemExit, match="--roi_size; did you mean"):
+        with pytest.raises(UserError, match="--roi_size; did you mean"):
             command_line("--roi_size", "[1]", files="train.json")
 
     def test_files_that_cannot_be_read_are_left_to_monai(self, command_line):
         command_line("--epoks", "3", files="nowhere.json")
 
+    def test_those_of_another_program_are_its_own(self, command_line, monkeypatch):
+        monkeypatch.setattr(checks, "on_command_line", lambda: False)
+        command_line("--epoks", "3")
+
     def test_two_overlays_of_a_kind_are_refused(self, command_line):
-        with pytest.raises(SystemExit, match="^error: the overlays a and b each choose the objective; give one"):
+        with pytest.raises(UserError, match="^the overlays a and b each choose the objective; give one"):
             check_arguments(objectives=["a", "b"])
-        with pytest.raises(SystemExit, match="each choose the sampling of presence"):
+        with pytest.raises(UserError, match="each choose the sampling of presence"):
             check_arguments(presence_sampling=["moddrop", "pdt"])
         check_arguments(objectives=["a"], presence_sampling=["moddrop"])
 
@@ -90,19 +97,19 @@ class TestTraining:
 
     @pytest.mark.parametrize(("epochs", "lr_horizon"), [(0, None), (5, 4), (-1, 4)])
     def test_epochs_that_cannot_be(self, datalist, tmp_path, epochs, lr_horizon):
-        with pytest.raises(SystemExit, match=f"^error: --epochs {epochs}: accepted are 1 to --lr_horizon"):
+        with pytest.raises(UserError, match=f"^--epochs {epochs}: accepted are 1 to --lr_horizon"):
             self.check(datalist(), tmp_path, epochs=epochs, lr_horizon=lr_horizon)
 
     @pytest.mark.parametrize("name", ["checkpoint.pt", "model.pt", "model_last.pt"])
     def test_a_used_output_folder(self, datalist, tmp_path, name):
         (tmp_path / "out").mkdir()
         (tmp_path / "out" / name).touch()
-        with pytest.raises(SystemExit, match=f"already holds {name}; go on with --resume True"):
+        with pytest.raises(UserError, match=f"already holds {name}; go on with --resume True"):
             self.check(datalist(), tmp_path)
         self.check(datalist(), tmp_path, resume=True)
 
     def test_an_unusable_validation_case(self, datalist, tmp_path):
-        with pytest.raises(SystemExit, match="a has no label; validation needs one"):
+        with pytest.raises(UserError, match="a has no label; validation needs one"):
             self.check(datalist(validation=[{"case": "a", "flair": "flair.nii.gz"}]), tmp_path)
 
 
@@ -111,20 +118,20 @@ class TestCases:
         check_cases(datalist=path, part=part, modalities=MODALITIES)
 
     def test_an_empty_part(self, datalist):
-        with pytest.raises(SystemExit, match="the part 'test' has no cases; split the data again with --split"):
+        with pytest.raises(UserError, match="the part 'test' has no cases; split the data again with --split"):
             self.check(datalist(), "test")
 
     def test_a_file_that_is_not_there(self, datalist):
-        with pytest.raises(SystemExit, match=r"^error: case 'a': flair is listed as .*gone.nii.gz, which does not"):
+        with pytest.raises(UserError, match=r"^case 'a': flair is listed as .*gone.nii.gz, which does not"):
             self.check(datalist([datalist.case | {"flair": "gone.nii.gz"}]))
 
     def test_a_missing_datalist(self, tmp_path):
-        with pytest.raises(SystemExit, match="no such datalist; make one with"):
+        with pytest.raises(UserError, match="no such datalist; make one with"):
             self.check(tmp_path / "datalist.json")
 
 
 def test_scans_that_are_not_there(tmp_path):
-    with pytest.raises(SystemExit, match="no such folder"):
+    with pytest.raises(UserError, match="no such folder"):
         check_scans(dataset_dir=tmp_path / "nowhere", spec=BRATS2020)
-    with pytest.raises(SystemExit, match="no scans found"):
+    with pytest.raises(UserError, match="no scans found"):
         check_scans(dataset_dir=tmp_path, spec=BRATS2020)

@@ -8,10 +8,11 @@ from safetensors.torch import save_file
 from torch import nn
 
 from passion_components.data.dataset import CaseDataset
-from passion_components.data.errors import CaseError
+from passion_components.data.errors import CaseError, UserError
 from passion_components.data.scans import ScanFolder
 from passion_components.datasets import BRATS2020
-from passion_components.engines.runs import error_line, evaluate, infer, train
+from passion_components.engines.failures import error_line
+from passion_components.engines.runs import evaluate, infer, train
 from passion_components.engines.weights import WeightsError, load_weights
 from passion_components.files import sha256_of
 from passion_components.handlers.checkpoint import ResumeError
@@ -51,17 +52,22 @@ class TestTrain:
             raise CaseError(f"{case['case']}: is broken")
 
         trainer = SimpleNamespace(run=lambda: pytest.fail("must not be reached"))
-        with pytest.raises(SystemExit, match="^error: a: is broken$"):
+        with pytest.raises(UserError, match="^a: is broken$"):
             dataset = CaseDataset([{"case": "a"}], unreadable, cache_dir=tmp_path / "cache")
-            train(trainer=trainer, dataset=dataset, validation=CaseDataset([], unreadable))
+            train(trainer=trainer, dataset=dataset, validation=CaseDataset([], unreadable), output_dir=tmp_path)
         assert not (tmp_path / "cache").exists()
 
-    def test_a_bug_keeps_its_traceback(self):
+    def test_a_bug_keeps_its_traceback(self, tmp_path):
         def run():
             raise ZeroDivisionError
 
         with pytest.raises(ZeroDivisionError):
-            train(trainer=SimpleNamespace(run=run), dataset=CaseDataset([], dict), validation=CaseDataset([], dict))
+            train(
+                trainer=SimpleNamespace(run=run),
+                dataset=CaseDataset([], dict),
+                validation=CaseDataset([], dict),
+                output_dir=tmp_path,
+            )
 
 
 @pytest.fixture
@@ -111,7 +117,7 @@ class TestInfer:
         return run
 
     def test_what_fails_is_listed_and_the_rest_is_done(self, segment, tmp_path):
-        with pytest.raises(SystemExit, match="^error: 2 of 4 cases done, 2 failed"):
+        with pytest.raises(UserError, match="^2 of 4 cases done, 2 failed"):
             segment("a", "bad", "c", refused=[("d", "d: no known sequence")])
         assert json.loads((tmp_path / "out" / "failures.json").read_text()) == [
             {"case": "d", "reason": "d: no known sequence"},
@@ -122,7 +128,7 @@ class TestInfer:
 
     def test_an_unforeseen_error_is_one_cases_failure_too(self, segment, tmp_path, monkeypatch):
         monkeypatch.setattr(CaseDataset, "__getitem__", lambda self, index: 1 // index)
-        with pytest.raises(SystemExit, match="0 of 2 cases done"):
+        with pytest.raises(UserError, match="0 of 2 cases done"):
             segment("a", "b")
         assert "a: ZeroDivisionError: " in (tmp_path / "out" / "failures.json").read_text()
 
@@ -164,7 +170,7 @@ class TestEvaluate:
 
     def test_what_fails_is_listed_and_the_rest_is_scored(self, score, tmp_path):
         run, tables = score
-        with pytest.raises(SystemExit, match="^error: 2 of 4 cases done, 2 failed"):
+        with pytest.raises(UserError, match="^2 of 4 cases done, 2 failed"):
             run("a", "unreadable", "unfit", "b")
         assert json.loads((tmp_path / "out" / "failures.json").read_text()) == [
             {"case": "unreadable", "reason": "unreadable: is broken"},
@@ -176,7 +182,7 @@ class TestEvaluate:
 
     def test_without_any_score_there_is_no_table(self, score, tmp_path):
         run, tables = score
-        with pytest.raises(SystemExit, match="^error: 0 of 1 cases done"):
+        with pytest.raises(UserError, match="^0 of 1 cases done"):
             run("unfit")
         assert not (tmp_path / "out" / "summary.json").exists() and not tables
 
@@ -270,7 +276,7 @@ class TestWeights:
 
     def test_evaluation_without_weights_ends_in_one_line(self, network, tmp_path):
         evaluator = SimpleNamespace(state=SimpleNamespace())
-        with pytest.raises(SystemExit, match="^error: no weights"):
+        with pytest.raises(UserError, match="^no weights"):
             evaluate(
                 evaluator=evaluator,
                 dataset=CaseDataset([], dict),
