@@ -36,14 +36,20 @@ class Group:
 def group_by_folder(images: Iterable[Path], source: Path, modalities: Sequence[str]) -> list[Group]:
     """Images below ``source`` by the folder of their patient, or visit, sorted.
 
-    Folders like ``anat`` or ``dicom``, and folders named like a sequence, belong to what they lie in.
+    Folders like ``anat`` or ``dicom``, and folders named like a sequence, belong to what they lie in; a folder named
+    like a sequence directly in ``source`` is one only where no other folder beside it holds scans.
     """
+    reads = {image: read_file_name(image, modalities) for image in images}
+    parts_of = {image: image.relative_to(source).parts[:-1] for image in reads}
+    others_hold_scans = any(
+        reads[image].is_scan and parts and not _is_within_a_case(parts[0], modalities)
+        for image, parts in parts_of.items()
+    )
     groups: dict[tuple[str, ...], Group] = {}
-    for image in images:
-        parts = image.relative_to(source).parts[:-1]
-        folder = tuple(part for part in parts if not _is_within_a_case(part, modalities))
-        group = groups.setdefault(folder, Group(folder))
-        group.images[image] = read_file_name(image, modalities)
+    for image, parts in parts_of.items():
+        kept = parts[:1] if others_hold_scans and parts[:1] and parts[0].lower() not in FOLDERS_WITHIN_A_CASE else ()
+        inner = tuple(part for part in parts[len(kept) :] if not _is_within_a_case(part, modalities))
+        groups.setdefault((*kept, *inner), Group((*kept, *inner))).images[image] = reads[image]
     return [groups[folder] for folder in sorted(groups)]
 
 

@@ -10,11 +10,14 @@ from pathlib import Path
 
 from passion_components.data.case_names import checked_case_name
 from passion_components.data.datalists import PARTS
+from passion_components.data.file_names import read_file_name, read_name
 from passion_components.data.found_cases import FoundCases
-from passion_components.data.image_files import ACCEPTED_IMAGES, is_image, split_index
+from passion_components.data.image_files import ACCEPTED_IMAGES, images_below, is_image, split_index, stem
 from passion_components.data.words import nearest
 from passion_components.datasets import DatasetSpec
-from passion_components.modalities import canonical_modality
+
+_FIELD = re.compile(r"\{(\w+)\}")
+_MAX_NAMED = 3
 
 
 def parse_patterns(texts: Sequence[str], spec: DatasetSpec) -> dict[str, str]:
@@ -35,46 +38,61 @@ def parse_patterns(texts: Sequence[str], spec: DatasetSpec) -> dict[str, str]:
             )
         if key in patterns:
             raise ValueError(f"pattern {text!r}: {key} has a pattern already ({patterns[key]}); expected one for each")
-        if "*" not in pattern or Path(pattern).is_absolute() or ".." in Path(pattern).parts:
-            raise ValueError(
-                f"pattern {text!r}: expected a pattern below the folder with a * for the name of the case, "
-                f"like *_T1.nii.gz or */T1.nii.gz"
-            )
+        _check_pattern(text, pattern)
         patterns[key] = pattern
     if not patterns.keys() - {"label"}:
         raise ValueError(f"patterns: expected at least one of {', '.join(spec.modalities)}")
     return patterns
 
 
-def find_by_patterns(source: Path, patterns: Mapping[str, str]) -> FoundCases:
+def find_by_patterns(source: Path, patterns: Mapping[str, str], spec: DatasetSpec) -> FoundCases:
     """Cases whose files match ``patterns`` (modality or ``label`` -> pattern); without ``/`` at any depth.
 
-    A case is named by what the ``*`` of the last part with one stand for: ``*_T1.nii.gz`` and ``*/T1.nii.gz`` both find
-    P1. Without a pattern for labels the cases have none.
+    A case is named by ``{case}``, or by ``{patient}`` and ``{visit}`` together (``P1_2024``), each standing for any
+    letters of one name; without them by the only ``*`` of the last part with one: ``*_T1.nii.gz``, ``*/T1.nii.gz`` and
+    ``{case}_AX_T1_*.nii.gz`` all find P1. A file that several patterns match belongs to the one with more letters of
+    its own; one whose name says another sequence than the pattern (T1 with contrast) is left out and told. Without a
+    pattern for labels the cases have none.
 
     Raises:
         FileNotFoundError: not one case.
     """
     found = FoundCases()
-    files: dict[str, dict[str, list[Path]]] = defaultdict(lambda: defaultdict(list))
-    for key, pattern in patterns.items():
-        matches = sorted(source.glob(pattern) if "/" in pattern else source.rglob(pattern))
+    keys: dict[Path, str] = {}
+    for key, pattern in sorted(patterns.items(), key=lambda entry: -_letters(entry[1])):
+        glob = _FIELD.sub("*", pattern)
+        matches = sorted(source.glob(glob) if "/" in pattern else source.rglob(glob))
         if not matches:
             found.notes.append(f"{key}: no file in {source} matches {pattern}")
         for file in matches:
-            if is_image(file):
-                files[_case_name(file.relative_to(source), pattern)][key].append(file.absolute())
-            else:
+            if not is_image(file):
                 found.notes.append(f"{file}: matches the pattern of {key} but is no image; accepted: {ACCEPTED_IMAGES}")
+            elif file not in keys and _case_name(file.relative_to(source), pattern) is not None:
+                keys[file] = key
+    files: dict[str, dict[str, list[Path]]] = defaultdict(lambda: defaultdict(list))
+    for file, key in keys.items():
+        named = _named_otherwise(file, key, patterns[key], spec)
+        if named:
+            found.notes.append(
+                f"{file}: matches the pattern of {key}, but its name says {named}; left out, give {named} a --pattern"
+            )
+        else:
+            case = _case_name(file.relative_to(source), patterns[key])
+            files[str(case)][key].append(file.absolute())
+    left = [file for file in images_below(source, found.notes) if file not in keys]
+    if left:
+        names = ", ".join(file.name for file in left[:_MAX_NAMED]) + (", ..." if len(left) > _MAX_NAMED else "")
+        found.notes.append(f"{len(left)} images match no pattern and are not used: {names}")
     for case, of_case in files.items():
         found.add(case, of_case, label=patterns.get("label", ""))
     return found.need_cases(source, [f"{key}={pattern}" for key, pattern in patterns.items()])
 
 
 def find_in_table(path: Path, spec: DatasetSpec) -> FoundCases:
-    """Cases of a CSV file with the columns ``case``, any of the modalities, and if wanted ``label`` and ``part``.
+    """Cases of a table with the columns ``case``, any of the modalities, and if wanted ``label`` and ``part``.
 
-    Paths are absolute or relative to the file; an empty cell is an absent sequence.
+    The first line tells whether columns are cut at commas, semicolons or tabs. Paths are absolute or relative to the
+    file; an empty cell is an absent sequence.
 
     Raises:
         FileNotFoundError: not one case.
@@ -82,7 +100,9 @@ def find_in_table(path: Path, spec: DatasetSpec) -> FoundCases:
     """
     found = FoundCases()
     with open(path, encoding="utf-8-sig", newline="") as file:
-        table = csv.DictReader(file)
+        head = file.readline()
+        file.seek(0)
+        table = csv.DictReader(file, delimiter=max(",;\t", key=head.count))
         keys = _columns(path, table.fieldnames or (), spec)
         rows = list(table)
     names = set()
@@ -127,17 +147,64 @@ def _key(name: str, spec: DatasetSpec, *others: str) -> str | None:
     """The modality that a word spells, ``label``, or one of the others; None for any other word."""
     if name.lower() in ("label", *others):
         return name.lower()
-    modality = canonical_modality(name)
-    return modality if modality in spec.modalities else None
+    read = read_name(name, spec.modalities)
+    return read.key if read.is_scan and not read.beginning else None
 
 
-def _case_name(file: Path, pattern: str) -> str:
-    parts = Path(pattern).parts
-    for part, name in zip(reversed(parts), reversed(file.parts), strict=False):
+def _check_pattern(text: str, pattern: str) -> None:
+    """Refuse a pattern that does not say what the name of a case is."""
+    fields = set(_FIELD.findall(pattern))
+    if not fields and "*" not in pattern or Path(pattern).is_absolute() or ".." in Path(pattern).parts:
+        raise ValueError(
+            f"pattern {text!r}: expected a pattern below the folder with a * or {{case}} for the name of the case, "
+            f"like *_T1.nii.gz or {{case}}/T1.nii.gz"
+        )
+    if fields - {"case", "patient", "visit"} or fields == {"visit"} or fields > {"case"}:
+        raise ValueError(f"pattern {text!r}: accepted are {{case}}, or {{patient}} with or without {{visit}}")
+    stars = next((part.count("*") for part in reversed(Path(pattern).parts) if "*" in part and part != "**"), 0)
+    if not fields and stars > 1:
+        first = pattern.rpartition("/")[0] + "/" if "/" in pattern else ""
+        raise ValueError(
+            f"pattern {text!r}: which * is the case? write {{case}} for it, "
+            f"like {first}{pattern[len(first) :].replace('*', '{case}', 1)}"
+        )
+
+
+def _letters(pattern: str) -> int:
+    return len(re.sub(r"[*?]", "", _FIELD.sub("", pattern)))
+
+
+def _named_otherwise(file: Path, key: str, pattern: str, spec: DatasetSpec) -> str | None:
+    """The other sequence that a file's name says, if the pattern does not say it too."""
+    named = read_file_name(file, spec.modalities)
+    asked = read_name(re.sub(r"[*?]", "", _FIELD.sub("", stem(Path(pattern)))), spec.modalities)
+    return named.key if key != "label" and named.is_scan and named.key not in (key, asked.key) else None
+
+
+def _case_name(file: Path, pattern: str) -> str | None:
+    """The name of the case that a file matched by ``pattern`` belongs to; None where its fields contradict."""
+    if _FIELD.search(pattern):
+        match = _expression(pattern).fullmatch(file.as_posix() if "/" in pattern else file.name)
+        values = match.groupdict() if match else {}
+        return "_".join(values[name] for name in ("case", "patient", "visit") if name in values) or None
+    for part, name in zip(reversed(Path(pattern).parts), reversed(file.parts), strict=False):
         if "*" in part and part != "**":
-            expression = "".join(
-                {"*": "(.*)", "?": "."}.get(piece, re.escape(piece)) for piece in re.split(r"([*?])", part)
-            )
-            match = re.fullmatch(expression, name, flags=re.IGNORECASE)
-            return "_".join(filter(None, match.groups())) if match else name
+            match = _expression(part).fullmatch(name)
+            return match[1] if match and match[1] else name
     return file.parent.name
+
+
+def _expression(pattern: str) -> re.Pattern[str]:
+    """A pattern as a regular expression, a field that comes again standing for the same letters."""
+    seen: set[str] = set()
+    pieces = []
+    for piece in re.split(r"(\{\w+\}|\*\*/|[*?])", pattern):
+        field = _FIELD.fullmatch(piece)
+        if field and field[1] in seen:
+            pieces.append(f"(?P={field[1]})")
+        elif field:
+            seen.add(field[1])
+            pieces.append(f"(?P<{field[1]}>[^/]+?)")
+        else:
+            pieces.append({"*": "([^/]*)", "?": "[^/]", "**/": "(?:.*/)?"}.get(piece, re.escape(piece)))
+    return re.compile("".join(pieces), re.IGNORECASE | re.DOTALL)

@@ -48,14 +48,14 @@ def find_cases(source: Path | str, spec: DatasetSpec, patterns: Sequence[str] = 
         ValueError: patterns, a table or a ``dataset.json`` that cannot be understood.
     """
     source = Path(source)
-    if source.is_file() and source.suffix.lower() == ".csv" and not patterns:
+    if source.is_file() and source.suffix.lower() in (".csv", ".tsv") and not patterns:
         return find_in_table(source, spec)
     if not source.is_dir():
         raise FileNotFoundError(
             f"{source}: no such folder; expected the folder of the {spec.name} cases, or a CSV file"
         )
     if patterns:
-        return find_by_patterns(source, parse_patterns(patterns, spec))
+        return find_by_patterns(source, parse_patterns(patterns, spec), spec)
     if (source / DESCRIPTION).is_file() and (source / FOLDERS[0][0]).is_dir():
         return find_numbered_cases(source, spec)
     return find_named_cases(source, spec)

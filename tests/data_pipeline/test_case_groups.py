@@ -52,6 +52,13 @@ class TestPatientsAreNotMixed:
         assert ["P2: no label map" in note for note in found.notes] == [True]
         assert sorted(scanned(root)[0]) == ["P1", "P2"]
 
+    def test_folders_named_like_sequences(self, make):
+        root = make(*(f"a/{f}/P{n}_{f}.nii" for n in (1, 2) for f in ("flair", "t1", "seg")))
+        assert sorted(told(find_cases(root / "a", BRATS2020).cases)) == ["P1", "P2"]
+        assert {name: len(case) for name, case in scanned(root / "a")[0].items()} == {"P1": 2, "P2": 2}
+        subsets = make("b/flair/P_flair.nii", "b/t1+flair/P_flair.nii", "b/t1+flair/P_t1.nii") / "b"
+        assert sorted(scanned(subsets)[0]) == ["flair", "t1+flair"]
+
     def test_studies_of_one_name_are_told_apart_by_the_folders(self, make):
         root = make(
             *(f"{p}/{s}_{k}.nii" for p in ("patA", "patB") for s in ("study1", "study2") for k in ("t1", "seg"))

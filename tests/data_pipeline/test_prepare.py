@@ -115,8 +115,9 @@ class TestPatterns:
     def test_what_matches_nothing_or_no_image_is_told(self, make):
         found = find_cases(make("P1_T1.nii", "P1.txt"), BRATS2020, ["t1=*_T1.nii", "t2=*.txt", "flair=*_F.nii"])
         assert names(found) == ["P1"] and len(found.notes) == 2
-        assert "P1.txt: matches the pattern of t2 but is no image; accepted: .nii.gz" in found.notes[0]
-        assert re.match("flair: no file in .* matches .*_F.nii", found.notes[1])
+        notes = sorted(found.notes)
+        assert "P1.txt: matches the pattern of t2 but is no image; accepted: .nii.gz" in notes[0]
+        assert re.match("flair: no file in .* matches .*_F.nii", notes[1])
 
     @pytest.mark.parametrize(
         ("patterns", "message"),
@@ -219,3 +220,47 @@ class TestParts:
             ValueError, match="unknown label scheme 'brats' of brats2020; accepted: brats2020, brats2023"
         ):
             prepare_cases("none", "out", BRATS2020, split=SPLIT, seed=0, label_scheme="brats")
+
+
+class TestFieldsInPatterns:
+    def files(self, make):
+        return make(
+            "P1_AX_FLAIR_002.nii", "P1_AX_T1_005.nii", "P2_AX_FLAIR_003.nii", "P2_AX_T1_001.nii", "P3_AX_PD_1.nii"
+        )
+
+    def test_one_case_for_each_patient_and_leftovers_are_told(self, make):
+        patterns = ["flair={case}_AX_FLAIR_*.nii", "t1={case}_AX_T1_*.nii"]
+        found = find_cases(self.files(make), BRATS2020, patterns)
+        assert [sorted(case) for case in found.cases] == [["case", "flair", "t1"]] * 2 and names(found) == ["P1", "P2"]
+        assert found.notes == ["1 images match no pattern and are not used: P3_AX_PD_1.nii"]
+
+    def test_two_stars_do_not_say_which_is_the_case(self, make):
+        with pytest.raises(
+            ValueError, match=r"which \* is the case\? write \{case\} for it, like \{case\}_AX_FLAIR_\*"
+        ):
+            find_cases(self.files(make), BRATS2020, ["flair=*_AX_FLAIR_*.nii"])
+
+    def test_patient_and_visit_join(self, make):
+        root = make("A/v1/x_T1.nii", "A/v2/x_T1.nii", "B/v1/B_T2.nii")
+        found = find_cases(root, BRATS2020, ["t1={patient}/{visit}/*_T1.nii", "t2={patient}/{visit}/{patient}_T2.nii"])
+        assert names(found) == ["A_v1", "A_v2", "B_v1"] and found.notes == []
+
+    def test_t1_with_contrast_is_no_t1(self, make):
+        root = make("P1_T1w.nii", "P1_ce-gadolinium_T1w.nii")
+        found = find_cases(root, BRATS2020, ["t1=*_T1w.nii"])
+        assert found.cases == [{"case": "P1", "t1": str(root / "P1_T1w.nii")}]
+        assert ["its name says t1ce; left out, give t1ce a --pattern" in note for note in found.notes] == [True]
+        both = find_cases(root, BRATS2020, ["t1=*_T1w.nii", "t1ce=*_ce-gadolinium_T1w.nii"])
+        assert [sorted(case) for case in both.cases] == [["case", "t1", "t1ce"]] and both.notes == []
+
+    @pytest.mark.parametrize("pattern", ["t1={visit}_T1.nii", "t1={case}{patient}.nii", "t1={name}.nii"])
+    def test_other_fields_are_refused(self, make, pattern):
+        with pytest.raises(ValueError, match=r"accepted are \{case\}, or \{patient\} with or without \{visit\}"):
+            find_cases(self.files(make), BRATS2020, [pattern])
+
+
+@pytest.mark.parametrize(("cut", "start"), [(";", ""), ("\t", ""), (",", "\ufeff"), (";", "\ufeff")])
+def test_tables_are_cut_at_what_their_first_line_is(make, cut, start):
+    root = make("a.nii")
+    (root / "cases.csv").write_text(start + f"case{cut}T1-Gd\nP,1{cut}a.nii\n".replace("P,1", "P1"), encoding="utf-8")
+    assert find_cases(root / "cases.csv", BRATS2020).cases == [{"case": "P1", "t1ce": str(root / "a.nii")}]
