@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 
 @dataclass(frozen=True)
@@ -26,6 +28,9 @@ class DatasetSpec:
         central: whether images are cropped to the central ``crop``, because what is segmented lies there.
         class_weights: fixed weights of the cross-entropy, or None for 1 - V_k / V of each sample.
         other_label_schemes: name -> codes as in ``label_codes``, of files of the same classes coded otherwise.
+        class_names: what descriptions call classes, or several of them together -> class indices, besides ``classes``
+            and ``regions``; in the form that :func:`plain` gives them.
+        scheme_file_names: regular expression of a file's name without ending -> the schemes of data that is so named.
     """
 
     name: str
@@ -41,6 +46,8 @@ class DatasetSpec:
     central: bool = False
     class_weights: tuple[float, ...] | None = None
     other_label_schemes: Mapping[str, Mapping[int, int]] = field(default_factory=dict)
+    class_names: Mapping[str, tuple[int, ...]] = field(default_factory=dict, repr=False)
+    scheme_file_names: Mapping[str, tuple[str, ...]] = field(default_factory=dict, repr=False)
 
     @property
     def label_schemes(self) -> Mapping[str, Mapping[int, int]]:
@@ -66,6 +73,18 @@ class DatasetSpec:
         """
         return replace(self, label_codes=self.codes(scheme))
 
+    def named_classes(self, name: str) -> tuple[int, ...] | None:
+        """Indices of the classes that a name of a class or a region stands for, in whatever spelling; None: unknown."""
+        names: dict[str, tuple[int, ...]] = {plain(word): (index,) for index, word in enumerate(self.classes)}
+        names |= {plain(word): indices for word, indices in self.regions.items()}
+        return (names | dict(self.class_names)).get(plain(name))
+
+    def schemes_of_file(self, path: Path | str) -> tuple[str, ...]:
+        """The label schemes of data whose files are named like this one; none where the name does not tell."""
+        name = re.sub(r"(\.[A-Za-z]+)+(#\d+)?$", "", Path(path).name)
+        found = (of for pattern, of in self.scheme_file_names.items() if re.fullmatch(pattern, name, re.IGNORECASE))
+        return next(found, ())
+
     def file_code(self, class_index: int, scheme: str | None = None) -> int:
         """The value that stands for a class in label files of a scheme."""
         return next(code for code, index in self.codes(scheme).items() if index == class_index)
@@ -85,6 +104,25 @@ BRATS2020 = DatasetSpec(
         "brats2024": {0: 0, 1: 1, 2: 2, 3: 3, 4: 0},  # 4 is the resection cavity, no part of the tumour
         "msd": {0: 0, 1: 2, 2: 1, 3: 3},
     },
+    class_names={
+        "necrosis": (1,),
+        "ncr": (1,),
+        "net": (1,),
+        "ncr/net": (1,),
+        "necrotic tumour core": (1,),
+        "non enhancing tumour": (1,),
+        "non enhancing tumour core": (1,),
+        "ed": (2,),
+        "peritumoral edema": (2,),
+        "peritumoural edema": (2,),
+        "snfh": (2,),
+        "gd enhancing tumour": (3,),
+        "resection cavity": (0,),
+        "rc": (0,),
+        "whole tumour": (1, 2, 3),
+        "tumour core": (1, 3),
+    },
+    scheme_file_names={r".*-t(1n|1c|2w|2f)": ("brats2023", "brats2024"), r"BRATS_\d{3}(_\d{4})?": ("msd",)},
 )
 
 MYOPS2020 = DatasetSpec(
@@ -114,6 +152,12 @@ TCGA_LGG = DatasetSpec(
 )
 
 DATASETS: Mapping[str, DatasetSpec] = {spec.name: spec for spec in (BRATS2020, MYOPS2020, TCGA_LGG)}
+
+
+def plain(name: str) -> str:
+    """A name of a class in one spelling: lower case, British, words apart."""
+    words = name.lower().replace("tumour", "tumor").replace("tumor", "tumour").replace("oedema", "edema")
+    return " ".join(re.split(r"[\s_-]+", words.strip()))
 
 
 def dataset_spec(name: str) -> DatasetSpec:

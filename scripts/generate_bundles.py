@@ -145,7 +145,8 @@ def main() -> int:
                 if not check:
                     path.parent.mkdir(parents=True, exist_ok=True)
                     path.write_text(text, encoding="utf-8")
-            (bundle / "models").mkdir(parents=True, exist_ok=True)
+            if not check:
+                (bundle / "models").mkdir(parents=True, exist_ok=True)
     print("\n".join(f"{'stale' if check else 'written'}: {name}" for name in stale) or "all bundles are up to date")
     return 1 if check and stale else 0
 

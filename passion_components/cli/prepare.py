@@ -12,6 +12,7 @@ from rich.table import Table
 
 from passion_components.cli.progress import progress
 from passion_components.data.datalists import PARTS, presence_table
+from passion_components.data.label_codes import numbers
 from passion_components.data.lgg import prepare_lgg
 from passion_components.data.prepare import prepare_cases
 from passion_components.data.split_files import find_split, read_split
@@ -213,8 +214,7 @@ def _list_cases(
     for note in done.notes:
         typer.echo(f"note: {note}", err=True)
     print_parts(done.datalist, done.parts, spec.modalities)
-    values = ", ".join(f"{value:g}" for value in done.label_values) or "none"
-    typer.echo(f"label scheme {done.label_scheme}; values in the label files: {values}")
+    typer.echo(f"label scheme {done.label_scheme}; values in the label files: {numbers(done.label_values)}")
 
 
 def _parse_lists(texts: Sequence[str]) -> dict[str, Path]:

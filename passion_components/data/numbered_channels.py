@@ -79,9 +79,14 @@ def _channels(path: Path, description: Mapping[str, Any], spec: DatasetSpec, fou
     return {number: str(name) for number, name in known.items()}
 
 
-def _classes(labels: Any) -> dict[str, int]:
-    """Name of a class -> code, from either way of writing it; regions of several codes say nothing."""
+def _classes(labels: Any) -> dict[str, tuple[int, ...]]:
+    """Name of a class, or of a region of several codes -> codes, from either way of writing it."""
     if not isinstance(labels, dict):
         return {}
     pairs = [(value, key) if str(key).isdigit() else (key, value) for key, value in labels.items()]
-    return {str(name).lower().replace("tumor", "tumour"): int(code) for name, code in pairs if str(code).isdigit()}
+    codes_of = {str(name): codes if isinstance(codes, list) else [codes] for name, codes in pairs}
+    return {
+        name: tuple(int(code) for code in codes)
+        for name, codes in codes_of.items()
+        if all(str(code).isdigit() for code in codes)
+    }

@@ -13,6 +13,7 @@ import numpy as np
 from passion_components.data.datalists import new_datalist, write_datalist
 from passion_components.data.errors import CaseError
 from passion_components.data.found_cases import FoundCases
+from passion_components.data.label_codes import detect_scheme
 from passion_components.data.named_files import find_named_cases
 from passion_components.data.numbered_channels import DESCRIPTION, FOLDERS, find_numbered_cases
 from passion_components.data.own_files import find_by_patterns, find_in_table, parse_patterns
@@ -90,16 +91,18 @@ def prepare_cases(
     Raises:
         FileNotFoundError: as :func:`find_cases`; a list that is not there.
         ValueError: as :func:`find_cases` and :func:`~passion_components.data.splits.split_cases`; ``out`` already has
-            a datalist; an unknown label scheme; a listed case that is not there.
+            a datalist; an unknown label scheme; a listed case that is not there; as
+            :func:`~passion_components.data.label_codes.detect_scheme`.
     """
     datalist = new_datalist(Path(out))
     spec.codes(label_scheme)
     found = find_cases(source, spec, patterns)
     parts = _parts(found, split, seed, lists)
     values = _label_values(found.cases, progress)
-    scheme = label_scheme or _detect(found, values, spec)
+    scheme = label_scheme or detect_scheme(found, values, spec)
     write_datalist(datalist, parts, label_scheme=scheme)
-    return Prepared(datalist, parts, found.notes, scheme, values)
+    together = {value for of_case in values.values() for value in of_case}
+    return Prepared(datalist, parts, found.notes, scheme, tuple(sorted(together)))
 
 
 def _parts(
@@ -123,37 +126,22 @@ def _listed(path: Path) -> list[str]:
     return [name for name in (re.split(r"[,;\s]", line.strip(), maxsplit=1)[0] for line in lines) if name]
 
 
-def _label_values(cases: Sequence[Mapping[str, str]], progress: Callable[[int, int], None] | None) -> tuple[float, ...]:
-    """All values in the label files; one that cannot be read says nothing here."""
+def _label_values(
+    cases: Sequence[Mapping[str, str]], progress: Callable[[int, int], None] | None
+) -> dict[str, tuple[float, ...]]:
+    """The values in the label file of each case; one that cannot be read says nothing here."""
 
-    def values_of(case: Mapping[str, str]) -> np.ndarray:
+    def values_of(case: Mapping[str, str]) -> tuple[float, ...]:
         try:
-            return np.unique(read_volume(case["label"], case=case["case"]).array).astype(float)
+            return tuple(np.unique(read_volume(case["label"], case=case["case"]).array).astype(float).tolist())
         except CaseError:
-            return np.empty(0)
+            return ()
 
     labelled = [case for case in cases if "label" in case]
-    together: set[float] = set()
+    values: dict[str, tuple[float, ...]] = {}
     with ThreadPoolExecutor() as pool:
-        for number, values in enumerate(pool.map(values_of, labelled), 1):
-            together.update(values.tolist())
+        for number, (case, of_case) in enumerate(zip(labelled, pool.map(values_of, labelled), strict=True), 1):
+            values[case["case"]] = of_case
             if progress is not None:
                 progress(number, len(labelled))
-    return tuple(sorted(together))
-
-
-def _detect(found: FoundCases, values: Sequence[float], spec: DatasetSpec) -> str:
-    """The first scheme that agrees with what the source says of its classes and knows all values."""
-    agreeing = {
-        name: codes
-        for name, codes in spec.label_schemes.items()
-        if all(
-            codes.get(code) == spec.classes.index(word) for word, code in found.classes.items() if word in spec.classes
-        )
-    }
-    schemes = agreeing or spec.label_schemes
-    fitting = [name for name, codes in schemes.items() if codes.keys() >= set(values)]
-    if not fitting:
-        listed = ", ".join(f"{value:g}" for value in values[:12])
-        found.notes.append(f"label files hold {listed}; no scheme of {spec.name} knows all of them: see passion check")
-    return next(iter(fitting or schemes))
+    return values

@@ -150,7 +150,10 @@ def _sizes(shares: Mapping[str, float], total: int) -> list[int]:
     if not _are_numbers(shares):
         return largest_remainder(values, total)
     if sum(values) != total:
-        raise ValueError(f"split: the numbers add up to {sum(values):g}, but there are {total} to be split")
+        raise ValueError(
+            f"split: the numbers add up to {sum(values):g}, but there are {total} patients to be split (scans of one "
+            f"patient count once); expected numbers of patients that add up to {total}"
+        )
     return [int(value) for value in values]
 
 

@@ -171,6 +171,11 @@ def test_generated_files_are_up_to_date(generator):
     assert generator.main() == 0
 
 
+def test_comparing_creates_no_folder(generator, tmp_path):
+    shutil.rmtree(tmp_path / "bundles" / BUNDLES[0])
+    assert generator.main() == 1 and not (tmp_path / "bundles" / BUNDLES[0]).exists()
+
+
 def test_a_changed_byte_is_found_and_left_alone(generator, capsys, tmp_path):
     path = tmp_path / "bundles" / BUNDLES[0] / "configs" / "train.json"
     path.write_text(path.read_text().replace("300", "301", 1))

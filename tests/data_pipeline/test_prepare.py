@@ -190,6 +190,11 @@ class TestParts:
             patients = [{case["case"][:-4] for case in part} for part in done.parts.values()]
             assert [len(part) for part in patients] == [2, 0, 2] and not patients[0] & patients[2]
 
+    def test_numbers_that_do_not_add_up_are_told_in_patients(self, make):
+        root = self.source(make, "BraTS-GLI-00005-100", "BraTS-GLI-00005-101")
+        with pytest.raises(ValueError, match="add up to 2, but there are 1 patients .*scans of one patient count once"):
+            prepare_cases(root / "src", root / "out", BRATS2020, split={"training": 2}, seed=0)
+
     def test_lists_say_who_is_where_and_the_others_are_left_out(self, make, tmp_path):
         root = self.source(make, "P0", "P1", "P2")
         (tmp_path / "train.txt").write_text("P2\n\n")
