@@ -48,6 +48,7 @@ class ScoreBook:
         self.subsets = tuple(subset_name(subset, modalities) for subset in all_subsets(modalities))
         self._scores: dict[str, dict[str, Scores]] = {subset: {} for subset in self.subsets}
         self._empty: dict[str, dict[str, Mapping[str, str]]] = {subset: {} for subset in self.subsets}
+        self._missed: dict[str, dict[str, Collection[str]]] = {subset: {} for subset in self.subsets}
         self._layout: dict[str, tuple[str, ...]] = {}
 
     def add(
@@ -56,6 +57,7 @@ class ScoreBook:
         subset: Iterable[str],
         scores: Mapping[str, Mapping[str, float]],
         empty: Mapping[str, str] | None = None,
+        missed: Collection[str] = (),
     ) -> None:
         """Record what one case scored when predicted from one subset.
 
@@ -64,6 +66,7 @@ class ScoreBook:
             subset: names of the modalities that the prediction was made from.
             scores: region -> metric -> value.
             empty: region -> ``both`` or ``one``, where the policy decided, as in ``CaseScores``.
+            missed: regions that the target has and the prediction has not.
 
         Raises:
             ValueError: a subset that is none, a pair of case and subset that is there already, regions or metrics
@@ -83,6 +86,7 @@ class ScoreBook:
                     raise ValueError(f"{case}, {name}, {region}: {metric} must be a finite number, got {value}")
         self._layout = layout
         self._empty[name][case] = empty
+        self._missed[name][case] = tuple(missed)
         self._scores[name][case] = {
             region: {metric: float(value) for metric, value in values.items()} for region, values in scores.items()
         }
@@ -116,7 +120,8 @@ class ScoreBook:
         """Subset -> means over ``cases``, by default all.
 
         Each is ``{"n": cases, metric: {region: mean, None where there is no score}, "decided_by_policy": {region:
-        {"both_empty": scores, "one_empty": scores}}}``.
+        {"both_empty": scores, "one_empty": scores}}, "missed": {region: {"missed": predictions without a voxel of it,
+        "of": predictions of cases that have it}}}``.
         """
         return {subset: self._entry([subset], cases) for subset in self.subsets}
 
@@ -211,6 +216,17 @@ class ScoreBook:
             region: {f"{which}_empty": sum(empty.get(region) == which for empty in of_pairs) for which in EMPTY}
             for region in self._layout
         }
+        of_cases = [
+            missed
+            for subset in subsets
+            for case, missed in self._missed[subset].items()
+            if cases is None or case in cases
+        ]
+        entry["missed"] = {}
+        for region, decided in entry["decided_by_policy"].items():
+            missed = sum(region in of_case for of_case in of_cases)
+            absent = decided["both_empty"] + decided["one_empty"] - missed
+            entry["missed"][region] = {"missed": missed, "of": entry["n"] - absent}
         return entry
 
     def _mean(

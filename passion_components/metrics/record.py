@@ -80,7 +80,11 @@ class EvaluationRecord:
             "made_with": self._made_with(),
             "files": self._files[case],
             "scores": {
-                subset: {"values": _without_nan(of_subset.values), "empty": of_subset.empty}
+                subset: {
+                    "values": _without_nan(of_subset.values),
+                    "empty": of_subset.empty,
+                    "missed": list(of_subset.missed),
+                }
                 for subset, of_subset in scores.items()
             },
         }
@@ -108,7 +112,7 @@ class EvaluationRecord:
         try:
             content = json.loads(self._path(case).read_text(encoding="utf-8"))
             scores = {
-                subset: CaseScores(_with_nan(of_subset["values"]), of_subset["empty"])
+                subset: CaseScores(_with_nan(of_subset["values"]), of_subset["empty"], tuple(of_subset["missed"]))
                 for subset, of_subset in content["scores"].items()
             }
             return dict(content["made_with"]), dict(content.get("files", {})), scores

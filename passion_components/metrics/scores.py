@@ -27,10 +27,12 @@ class CaseScores(NamedTuple):
         values: region -> metric -> value: Dice in [0, 1], HD95 and HD (the maximum) in mm.
         empty: region -> ``both`` or ``one``, for the regions whose scores were decided by policy because that many
             of the two masks have no voxel.
+        missed: the regions that the target has and the prediction has not.
     """
 
     values: Scores
     empty: dict[str, str]
+    missed: tuple[str, ...] = ()
 
 
 def score_case(
@@ -82,29 +84,32 @@ def score_predictions(
     targets = {region: np.isin(target, classes) for region, classes in regions.items()}
     surfaces = {region: Surface(mask, spacing) for region, mask in targets.items() if on_surface}
 
-    def score(prediction: np.ndarray, region: str) -> tuple[dict[str, float], str | None]:
+    def score(prediction: np.ndarray, region: str) -> tuple[dict[str, float], str | None, bool]:
         mask, target_mask = np.isin(prediction, regions[region]), targets[region]
         if np.count_nonzero(mask) < least.get(region, 0):
             mask = np.zeros_like(mask)
         empty = {"prediction_empty": not mask.any(), "target_empty": not target_mask.any()}
         by_rule = empty_policy(policy).scores(**empty)
         if by_rule is not None:
-            return {metric: by_rule[metric] for metric in metrics}, "both" if all(empty.values()) else "one"
+            which = "both" if all(empty.values()) else "one"
+            return {metric: by_rule[metric] for metric in metrics}, which, not empty["target_empty"]
         found = surface_scores(Surface(mask, spacing), surfaces[region], on_surface) if on_surface else {}
         if "dice" in metrics:
             found["dice"] = dice_of_voxels(mask, target_mask)
-        return {metric: found[metric] for metric in metrics}, None
+        return {metric: found[metric] for metric in metrics}, None, False
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:  # numpy and scipy let other threads run while they compute
         tasks = [[pool.submit(score, prediction, region) for region in regions] for prediction in predictions]
         scored = [dict(zip(regions, [task.result() for task in row], strict=True)) for row in tasks]
-    return [
-        CaseScores(
-            {region: values for region, (values, _) in by_region.items()},
-            {region: empty for region, (_, empty) in by_region.items() if empty is not None},
-        )
-        for by_region in scored
-    ]
+    return [_case_scores(by_region) for by_region in scored]
+
+
+def _case_scores(by_region: Mapping[str, tuple[dict[str, float], str | None, bool]]) -> CaseScores:
+    return CaseScores(
+        {region: values for region, (values, _, _) in by_region.items()},
+        {region: empty for region, (_, empty, _) in by_region.items() if empty is not None},
+        tuple(region for region, (_, _, missed) in by_region.items() if missed),
+    )
 
 
 def check_scoring(

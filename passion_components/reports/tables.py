@@ -68,7 +68,20 @@ def _score_rows(summary: Mapping[str, Any], entries: Sequence[Mapping[str, Any]]
     rows.append(_line(["n"] + [str(entry["n"]) for entry in entries]))
     for region in summary["regions"]:
         rows.append(_line([f"{region} both / one empty", *(_decided(entry, region) for entry in entries)]))
+    if _leaves_misses_out(summary):
+        for region in summary["regions"]:
+            rows.append(_line([f"{region} missed", *(_missed(entry, region) for entry in entries)]))
     return rows
+
+
+def _leaves_misses_out(summary: Mapping[str, Any]) -> bool:
+    """Whether a region that was not found at all enters no mean, so that the means flatter."""
+    return any(math.isnan(empty_policy(summary["policy"]).one[metric]) for metric in summary["metrics"])
+
+
+def _missed(entry: Mapping[str, Any], region: str) -> str:
+    """How many of the predictions that should hold a region have no voxel of it."""
+    return "{missed} of {of}".format(**entry["missed"][region])
 
 
 def _decided(entry: Mapping[str, Any], region: str) -> str:
@@ -84,13 +97,13 @@ def region_table_markdown(summary: Mapping[str, Any]) -> str:
         summary: what ``ScoreBook.summary`` returned; its subsets are not told apart.
     """
     means, metrics = summary["mean_over_subsets"], summary["metrics"]
-    rows = [
-        _line(["region", *(HEADINGS[metric][0] for metric in metrics), "n", "both / one empty"]),
-        "|:---" + "|---:" * (len(metrics) + 2) + "|",
-    ]
+    with_missed = _leaves_misses_out(summary)
+    heads = [*(HEADINGS[metric][0] for metric in metrics), "n", "both / one empty", *["missed"] * with_missed]
+    rows = [_line(["region", *heads]), "|:---" + "|---:" * len(heads) + "|"]
     for region in summary["regions"]:
         scores = [_number(means[metric][region], HEADINGS[metric][1]) for metric in metrics]
-        rows.append(_line([region, *scores, str(means["n"]), _decided(means, region)]))
+        missed = [_missed(means, region)] * with_missed
+        rows.append(_line([region, *scores, str(means["n"]), _decided(means, region), *missed]))
     caption = f"{summary['dataset']}, means over {summary['cases']} cases. {_rules(summary)}"
     unpredicted = summary["run"].get("unpredicted", [])
     if unpredicted:

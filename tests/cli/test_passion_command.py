@@ -284,7 +284,7 @@ class TestEvaluate:
     def test_metrics_and_policy_are_those_asked_for(self, labels, data):
         arguments = ("--dataset", "brats2020", "--metrics", "dice,hd", "--policy", "nan")
         output = run("evaluate", "--pred", labels, "--label", data, *arguments).stdout
-        assert "| region | Dice, % | HD, mm | n | both / one empty |" in output and "policy `nan`" in output
+        assert "| region | Dice, % | HD, mm | n | both / one empty | missed |" in output and "policy `nan`" in output
 
     def test_a_failed_case_is_one_line_and_exit_code_1(self, labels, data, capsys, monkeypatch):
         broken = sorted(labels.iterdir())[0]

@@ -163,3 +163,16 @@ class TestReplacedFiles:
         listed = cases("ab")
         (tmp_path / "data" / "a_label.nii").unlink()
         assert record().open(listed, WEIGHTS) == {"b"}
+
+
+def test_what_was_missed_is_kept(record, cases):
+    first = record()
+    first.open(cases("a"), WEIGHTS)
+    nan = {"WT": {"dice": math.nan}}
+    first.add("a", {"flair": CaseScores(nan, {"WT": "one"}, ("WT",)), "t1": CaseScores(nan, {"WT": "one"})})
+    second = record()
+    assert second.open(cases("a"), WEIGHTS) == {"a"}
+    second.write()
+    summary = json.loads((second.output_dir / "summary.json").read_text())
+    assert summary["subsets"]["flair"]["missed"] == {"WT": {"missed": 1, "of": 1}}
+    assert summary["subsets"]["t1"]["missed"] == {"WT": {"missed": 0, "of": 0}}

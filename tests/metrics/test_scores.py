@@ -18,7 +18,7 @@ def of_region(value: float, distance: float = 1.0) -> dict[str, dict[str, float]
 
 
 def means(entry: dict) -> dict:
-    return {key: value for key, value in entry.items() if key != "decided_by_policy"}
+    return {key: value for key, value in entry.items() if key not in ("decided_by_policy", "missed")}
 
 
 @pytest.fixture
@@ -57,6 +57,14 @@ class TestScorePredictions:
         scores = score_case(nothing, labels[0], REGIONS, (1, 1, 1))
         assert scores.values["core"]["hd95"] == 373.13 and scores.empty == {"whole": "one", "core": "one"}
         assert score_case(nothing, nothing, REGIONS, (1, 1, 1)).empty == {"whole": "both", "core": "both"}
+
+    def test_a_region_is_missed_where_the_target_alone_has_it(self):
+        nothing, some = np.zeros((4, 4, 4), np.int16), np.zeros((4, 4, 4), np.int16)
+        some[0, 0, 0] = 1
+        found = [
+            score_case(*maps, REGIONS, (1, 1, 1)).missed for maps in ((nothing, some), (some, nothing), (some, some))
+        ]
+        assert found == [tuple(name for name, classes in REGIONS.items() if 1 in classes), (), ()]
 
     def test_only_the_wanted_metrics_are_there(self, labels):
         assert list(score_case(labels[0], labels[1], REGIONS, (1, 1, 1), metrics=("dice",)).values["core"]) == ["dice"]

@@ -6,6 +6,7 @@ import pytest
 
 from passion_components.metrics import ScoreBook
 from passion_components.reports import subset_table_markdown
+from passion_components.reports.tables import region_table_markdown
 
 TABLE = """\
 toy, 2 cases; ● given, ○ withheld. n: cases that have the subset; Avg.: mean over subsets, its n their sum. \
@@ -60,6 +61,20 @@ class TestSubsetTable:
         lines = subset_table_markdown(summary, ("t2", "t1")).splitlines()
         assert lines[2] == "| t2 | ● | ○ | ● | Avg. |"
         assert "| WT | – | 30.00 | 90.00 | 60.00 |" in lines
+
+    def test_misses_that_enter_no_mean_stand_beside_it(self):
+        """Of three cases with the region one is missed; a fourth case has none, and something is found in it."""
+        book = ScoreBook(dataset="toy", modalities=("t1",), policy="nan")
+        nan = float("nan")
+        for case, dice in (("a", 0.8), ("b", 0.6)):
+            book.add(case, ("t1",), {"WT": {"dice": dice}})
+        book.add("c", ("t1",), {"WT": {"dice": nan}}, {"WT": "one"}, ["WT"])
+        book.add("d", ("t1",), {"WT": {"dice": nan}}, {"WT": "one"})
+        summary = book.summary()
+        lines = subset_table_markdown(summary, ("t1",)).splitlines()
+        assert "| WT | 70.00 | 70.00 |" in lines and "| WT missed | 1 of 3 | 1 of 3 |" in lines
+        assert "| WT | 70.00 | 4 | 0 / 2 | 1 of 3 |" in region_table_markdown(summary).splitlines()
+        assert summary["subsets"]["t1"]["missed"] == {"WT": {"missed": 1, "of": 3}}
 
     def test_every_row_has_a_column_per_subset_and_two_more(self):
         names = ("flair", "t1ce", "t1", "t2")
