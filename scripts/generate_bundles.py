@@ -117,7 +117,8 @@ def performance(models: Path) -> str:
         f"{run['network']}, {run['objective'].split('(')[0]}, {run['training_cases']} training cases, "
         f"{about['epoch']} epochs, seed {run['seed']}. The threshold of {about['threshold']} was chosen on validation "
         f"cases (`threshold.csv`) and is part of the last layer's bias. Scored once on {summary['cases']} test cases "
-        f"(`evaluation.json`, means over cases):",
+        f"(`evaluation.json`, means over cases); `split.json` names the cases of every part, `model.json` what the "
+        f"weights must be fed with ({_fed_with(run['input'])}).",
         "",
         "| sequences | n | " + " | ".join(f"{_HEADINGS[metric]}, {region}" for metric, region in regions) + " |",
         "|:---|---:|" + "---:|" * len(regions),
@@ -127,6 +128,11 @@ def performance(models: Path) -> str:
         cells = [f"{entry[metric][region]:{_FORMATS[metric]}}" for metric, region in regions]
         lines.append(f"| {name} | {entry['n']} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
+
+
+def _fed_with(said: dict[str, Any]) -> str:
+    spacing, crop = (" x ".join(f"{value:g}" for value in said[name]) for name in ("spacing", "crop"))
+    return f"{', '.join(said['modalities'])} in this order, {spacing} mm, windows of {crop} pixels"
 
 
 def main() -> int:
