@@ -16,6 +16,7 @@ from passion_components.cli.prepare import print_parts
 from passion_components.cli.progress import progress
 from passion_components.data.checks.report import Report, check_datalist
 from passion_components.data.datalists import load_parts
+from passion_components.data.outputs import check_replaceable
 from passion_components.datasets import DATASETS, dataset_spec
 from passion_components.files import write_text_atomically
 from passion_components.transforms.foreground import foreground_rule, has_contrast
@@ -38,6 +39,8 @@ def check(
         passion check hearts/datalist.json --dataset myops2020 --json report.json
     """
     spec = dataset_spec(dataset)
+    if json_file is not None:
+        check_replaceable(json_file, '"findings": [')
     with progress("checking") as update:
         report = check_datalist(
             datalist,

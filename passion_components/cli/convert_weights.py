@@ -13,9 +13,12 @@ from safetensors.torch import save_file
 
 from passion_components.backbones.base import SEPARATE_PREFIX
 from passion_components.backbones.published_weights import load_published
+from passion_components.data.outputs import check_replaceable
 from passion_components.engines.weights_input import network_settings
 from passion_components.files import sha256_of, write_atomically, write_text_atomically
 from passion_components.modalities import PUBLISHED_MODALITIES
+
+_MARK = "passion convert-weights"
 
 
 class BackboneName(StrEnum):
@@ -39,11 +42,13 @@ def convert_weights(
     """
     if out.suffix != ".safetensors":
         raise ValueError(f"{out}: expected a name that ends in .safetensors")
+    check_replaceable(out, _MARK)
+    check_replaceable(out.with_suffix(".json"), '"sha256_safetensors"')
     network = load_published(source, backbone.value, num_heads=num_heads)
     state = {
         name: value.contiguous() for name, value in network.state_dict().items() if not name.startswith(SEPARATE_PREFIX)
     }
-    write_atomically(out, partial(save_file, state))
+    write_atomically(out, partial(save_file, state, metadata={"written_by": _MARK}))
     names = PUBLISHED_MODALITIES[: network.n_modalities]
     said = {"network": network_settings(network)} | (
         {"modalities": list(names)} if names == PUBLISHED_MODALITIES else {}

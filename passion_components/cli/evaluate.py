@@ -8,12 +8,14 @@ from typing import Annotated
 import typer
 
 from passion_components.cli.progress import progress
+from passion_components.data.outputs import check_replaceable
 from passion_components.datasets import DATASETS, dataset_spec
 from passion_components.files import write_text_atomically
+from passion_components.metrics.book import CSV_MARK, SUMMARY_MARK
 from passion_components.metrics.empties import DEFAULT_POLICY, EMPTY_POLICIES
 from passion_components.metrics.label_maps import pair_label_maps, score_pairs
 from passion_components.metrics.scores import DEFAULT_METRICS, METRICS
-from passion_components.reports.tables import region_table_markdown
+from passion_components.reports.tables import TABLE_MARK, region_table_markdown
 
 
 def evaluate(
@@ -40,6 +42,9 @@ def evaluate(
         passion evaluate --pred DIR --label DIR --dataset brats2020
     """
     spec = dataset_spec(dataset).with_scheme(label_scheme)
+    if out is not None:
+        for name, mark in (("metrics.csv", CSV_MARK), ("summary.json", SUMMARY_MARK), ("table.md", TABLE_MARK)):
+            check_replaceable(out / name, mark)
     pairs = pair_label_maps(pred, label)
     if pairs.without_label:
         typer.echo(f"note: not scored, in {pred} only: {', '.join(pairs.without_label)}", err=True)

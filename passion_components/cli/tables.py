@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from passion_components.data.outputs import check_replaceable
 from passion_components.files import write_text_atomically
 from passion_components.reports.cells import csv_text, markdown
 from passion_components.reports.comparable import check_comparable, remarks, unknown_repetitions
@@ -44,6 +45,9 @@ def tables(
     if out is None:
         typer.echo(text)
         return
+    check_replaceable(out / "tables.md", "(layout of Table ")
+    for table in made:
+        check_replaceable(out / f"{table.name}.csv", ",".join(c.parts[0] for c in table.columns[: table.labels]))
     write_text_atomically(out / "tables.md", text)
     for table in made:
         write_text_atomically(out / f"{table.name}.csv", csv_text(table))

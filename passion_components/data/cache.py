@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import shutil
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -33,9 +34,13 @@ class CaseCache:
         self._items: dict[int, dict[str, Any]] = {}
 
     def clear(self) -> None:
-        """Forget everything and remove the folder."""
+        """Forget everything and remove the files of the cache, and the folder where nothing else lies in it."""
         self._items = {}
-        shutil.rmtree(self.folder, ignore_errors=True)
+        for file in self.folder.glob("[0-9]*_*.npy"):
+            file.unlink(missing_ok=True)
+        with suppress(OSError):
+            self.folder.rmdir()
+            self.folder.parent.rmdir()
 
     def put(self, index: int, item: Mapping[str, Any]) -> None:
         """Keep an item; its tensors must be on the CPU."""

@@ -76,9 +76,12 @@ def label_scheme(path: Path | str) -> str | None:
 
 
 def write_datalist(
-    path: Path | str, parts: Mapping[str, Iterable[Mapping[str, str]]], *, label_scheme: str | None = None
+    path: Path | str, parts: Mapping[str, Iterable[Mapping[str, str]]], *, label_scheme: str | None = None, **notes: str
 ) -> Path:
-    """Write a datalist; files below its folder are written relative to it, others absolute. Returns its path."""
+    """Write a datalist; files below its folder are written relative to it, others absolute. Returns its path.
+
+    ``notes`` stand before the parts; nothing reads them as cases.
+    """
     path = Path(path)
     folder = path.parent.absolute()
 
@@ -86,7 +89,7 @@ def write_datalist(
         absolute = Path(os.path.abspath(file))
         return absolute.relative_to(folder).as_posix() if absolute.is_relative_to(folder) else str(absolute)
 
-    content: dict[str, Any] = {} if label_scheme is None else {"label_scheme": label_scheme}
+    content: dict[str, Any] = dict(notes) if label_scheme is None else {**notes, "label_scheme": label_scheme}
     content |= {
         part: [{key: value if key == "case" else portable(value) for key, value in case.items()} for case in cases]
         for part, cases in parts.items()

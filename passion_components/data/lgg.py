@@ -22,6 +22,7 @@ import numpy as np
 from passion_components.data.datalists import new_datalist, write_datalist
 from passion_components.data.errors import CaseError, by
 from passion_components.data.nifti import nifti_image
+from passion_components.data.outputs import check_replaceable
 from passion_components.data.splits import force_into_parts, split_by_stratum
 from passion_components.datasets import TCGA_LGG
 from passion_components.files import write_atomically, write_text_atomically
@@ -35,6 +36,7 @@ GEOMETRY_NOTE = (
 )
 _PATIENT = re.compile(r"TCGA_[A-Za-z0-9]+_[A-Za-z0-9]+_\d+")
 _MAX_LISTED = 5
+_DESCRIPTION = b"spacing is nominal, not given by the source"
 
 
 @dataclass(frozen=True)
@@ -122,6 +124,7 @@ def prepare_lgg(
     """
     source, out = Path(source), Path(out)
     datalist = new_datalist(out)
+    check_replaceable(out / "summary.json", GEOMETRY_NOTE)
     folders, problems = _patient_folders(source)
     force_into_parts([{"case": folder.name} for folder in folders], forced)  # a misspelt name is told before the work
     cases, rows = [], {}
@@ -221,9 +224,8 @@ def _write(patient: Patient, out: Path) -> dict[str, str]:
     case = {"case": patient.name}
     for key, array in {**patient.sequences, "label": patient.mask}.items():
         path = out / patient.name / f"{patient.name}_{'seg' if key == 'label' else key}.nii.gz"
-        image = nifti_image(
-            np.ascontiguousarray(array), affine, description=b"spacing is nominal, not given by the source"
-        )
+        check_replaceable(path, _DESCRIPTION)
+        image = nifti_image(np.ascontiguousarray(array), affine, description=_DESCRIPTION)
         write_atomically(path, partial(nib.save, image))
         case[key] = str(path)
     return case

@@ -9,12 +9,14 @@ import numpy as np
 import torch
 
 from passion_components.data.datalists import label_scheme, load_parts, presence_table, write_datalist
+from passion_components.data.outputs import check_replaceable
 from passion_components.data.published_masks import presence_from_masks, read_published_masks
 from passion_components.data.splits import largest_remainder
 from passion_components.data.words import nearest, parse_numbers
 from passion_components.modalities import subset_table
 
 METHODS = ("quota", "bernoulli")
+_ORIGIN = "sequences_removed_from"
 
 
 def parse_rates(text: str, modalities: Sequence[str]) -> dict[str, float]:
@@ -130,8 +132,9 @@ def _write_incomplete(
     presence_of: Callable[[Sequence[Mapping[str, str]]], torch.Tensor],
 ) -> torch.Tensor:
     """Write ``out`` with the presence that ``presence_of`` gives for the training cases of ``source``."""
-    if Path(source).absolute() == Path(out).absolute():
+    if Path(source).resolve() == Path(out).resolve():
         raise ValueError(f"{out}: would overwrite the complete datalist; name another file for the incomplete one")
+    check_replaceable(out, f'"{_ORIGIN}"')
     parts = load_parts(source, modalities)
     cases = parts.get("training", [])
     if not cases:
@@ -144,7 +147,7 @@ def _write_incomplete(
         {key: value for key, value in case.items() if key not in modalities or row[modalities.index(key)]}
         for case, row in zip(cases, presence.tolist(), strict=True)
     ]
-    write_datalist(out, parts, label_scheme=label_scheme(source))
+    write_datalist(out, parts, label_scheme=label_scheme(source), **{_ORIGIN: Path(source).name})
     return presence
 
 

@@ -23,6 +23,7 @@ from passion_components.inferers.modality_aware import ModalityAwareInferer
 from passion_components.metrics import scores
 from passion_components.modalities import subset_table, subsets_within
 
+_OF_A_TRAINING = (STATE_FILE, "model.pt", "model_last.pt", "model.json", "history.csv", "preference.csv")
 _RUN_ARGUMENTS = ("run_id", "init_id", "final_id", "meta_file", "config_file", "logging_file", "tracking", "args_file")
 
 
@@ -69,7 +70,7 @@ def check_training(
     check_cases(datalist=datalist, part="validation", modalities=modalities, may_be_empty=True)
     if validation_subsets is not None:
         _check_validation_subsets(validation_subsets, load_datalist(datalist, "validation", modalities), modalities)
-    found = [name for name in (STATE_FILE, "model.pt", "model_last.pt") if (Path(output_dir) / name).exists()]
+    found = [name for name in _OF_A_TRAINING if (Path(output_dir) / name).exists()]
     if found and not resume:
         raise UserError(
             f"{output_dir} already holds {', '.join(found)}; go on with --resume True, or name another --output_dir"

@@ -6,7 +6,8 @@ import dataclasses
 import json
 import logging
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext, suppress
 from pathlib import Path
 
 import ignite.distributed as idist
@@ -18,15 +19,19 @@ from tqdm import tqdm
 
 from passion_components.data.dataset import CaseDataset
 from passion_components.data.errors import UserError
+from passion_components.data.outputs import locked, remove_own
 from passion_components.data.scans import ScanFolder
 from passion_components.data.split_files import write_split
 from passion_components.engines.evaluator import SubsetEvaluator
 from passion_components.engines.failures import disk_line, error_line, in_words, try_folder
 from passion_components.engines.weights import load_weights, start_from, warn_of_training_cases
 from passion_components.files import write_text_atomically
+from passion_components.handlers.predictions import remove_predictions
 from passion_components.metrics.record import EvaluationRecord
 
 logger = logging.getLogger(__name__)
+
+_FAILURES_MARK = '"reason": '
 
 
 def start(
@@ -61,6 +66,8 @@ def start(
 def train(*, trainer: SupervisedTrainer, dataset: CaseDataset, validation: CaseDataset, output_dir: Path | str) -> None:
     """Fill the caches and train; the ranks of a distributed run share the work of filling and the files.
 
+    Rank 0 keeps ``output_dir`` locked.
+
     Raises:
         UserError: a case that cannot be read, no room for the caches, a checkpoint that belongs to another run.
     """
@@ -77,12 +84,16 @@ def train(*, trainer: SupervisedTrainer, dataset: CaseDataset, validation: CaseD
         idist.barrier()
         trainer.run()
 
-    try:
-        in_words(run, interrupted="go on from the last complete epoch with --resume True")
-    finally:
-        if rank == 0:
-            dataset.clear_cache()
-            validation.clear_cache()
+    def run_locked() -> None:
+        with locked(output_dir, "training") if rank == 0 else nullcontext():
+            try:
+                run()
+            finally:
+                if rank == 0:
+                    dataset.clear_cache()
+                    validation.clear_cache()
+
+    in_words(run_locked, interrupted="go on from the last complete epoch with --resume True")
 
 
 def evaluate(
@@ -123,6 +134,7 @@ def evaluate(
         evaluator.state.weights = weights
         warn_of_training_cases(weights, [case["case"] for case in dataset.cases])
         total = len(dataset)
+        remove_own(Path(output_dir) / "failures.json", _FAILURES_MARK)
         done = record.open(dataset.cases, dataclasses.asdict(weights))
         dataset.leave_out(done)
         failed = _score(evaluator, dataset)
@@ -131,7 +143,11 @@ def evaluate(
             write_table()
         _report(failed, total, Path(output_dir) / "failures.json")
 
-    in_words(run, interrupted="the cases that are done are kept, the same command does the others")
+    def run_locked() -> None:
+        with locked(output_dir, "evaluating"):
+            run()
+
+    in_words(run_locked, interrupted="the cases that are done are kept, the same command does the others")
 
 
 def _score(evaluator: SubsetEvaluator, dataset: CaseDataset) -> list[tuple[str, str]]:
@@ -200,30 +216,39 @@ def infer(
         weights = load_weights(network, ckpt=ckpt, output_dir=output_dir, bundle_root=bundle_root)
         evaluator.state.weights = weights
         warn_of_training_cases(weights, [case["case"] for case in dataset.cases])
-        for note in scans.notes:
-            logger.info(note)
-        for warning in scans.warnings:
-            logger.warning(warning)
-        failed = list(scans.failures)
-        for _, message in failed:
-            logger.error(message)
-        for index, case in enumerate(dataset.cases):
-            try:
-                evaluator.run_case(list_data_collate([dataset[index]]))
-            except Exception as error:
-                message = _failure_line(case["case"], error)
+        with locked(output_dir, "inference"):
+            remove_own(Path(output_dir) / "failures.json", _FAILURES_MARK)
+            for note in scans.notes:
+                logger.info(note)
+            for warning in scans.warnings:
+                logger.warning(warning)
+            failed = list(scans.failures)
+            for case, message in failed:
                 logger.error(message)
-                failed.append((case["case"], message))
-        _report(failed, len(dataset) + len(scans.failures), Path(output_dir) / "failures.json")
+                with suppress(UserError):
+                    remove_predictions(output_dir, case)
+            failed += _infer_cases(evaluator, dataset, output_dir)
+            _report(failed, len(dataset) + len(scans.failures), Path(output_dir) / "failures.json")
 
     in_words(run, interrupted="the cases that are done are kept")
+
+
+def _infer_cases(evaluator: SubsetEvaluator, dataset: CaseDataset, output_dir: Path | str) -> Iterator[tuple[str, str]]:
+    """Segment the cases; gives name and message of each that fails."""
+    for index, case in enumerate(dataset.cases):
+        try:
+            remove_predictions(output_dir, **case)
+            evaluator.run_case(list_data_collate([dataset[index]]))
+        except Exception as error:
+            message = _failure_line(case["case"], error)
+            logger.error(message)
+            yield case["case"], message
 
 
 def _report(failed: Sequence[tuple[str, str]], total: int, path: Path) -> None:
     """Say how many cases are done; list the failures in ``path`` and raise where there are any."""
     done = f"{total - len(failed)} of {total} cases done"
     if not failed:
-        path.unlink(missing_ok=True)
         logger.info(done)
         return
     text = json.dumps([{"case": case, "reason": reason} for case, reason in failed], indent=2)

@@ -10,6 +10,9 @@ import numpy as np
 from ignite.engine import Engine, Events
 from torch import Tensor
 
+from passion_components.data.errors import UserError
+from passion_components.data.image_files import split_index
+from passion_components.data.outputs import IMAGE_MARK, remove_own
 from passion_components.datasets import DatasetSpec
 from passion_components.modalities import present_names, subset_name
 from passion_components.transforms.restore import write_label_map, write_probabilities
@@ -51,26 +54,53 @@ class PredictionWriter:
         case, image = item["case"], item["image"]
         scan = image.meta["filename_or_obj"]
         class_map = output["pred"][0]
-        path = self.output_dir / case / f"{case}_seg.nii.gz"
+        path, path_of_probabilities = prediction_files(self.output_dir, case)
         write_label_map(path, class_map, scan, self.spec, self.label_scheme)
         if "pred_probabilities" in output:
-            write_probabilities(path.with_name(f"{case}_probabilities.nii.gz"), output["pred_probabilities"][0], scan)
+            write_probabilities(path_of_probabilities, output["pred_probabilities"][0], scan)
         present = present_names(item["presence"], self.spec.modalities)
         logger.info(
-            "%s: from %s: %s; weights %s, trained on %s; %s",
+            "%s: from %s (%s): %s; weights %s, trained on %s; %s",
             case,
             subset_name(present, self.spec.modalities),
+            item["files"],
             ", ".join(self._volumes(class_map, image.meta["original_affine"])),
             weights.sha256[:12],
             weights.trained_on,
             path,
         )
+        if not class_map.any():
+            logger.warning(
+                "%s: nothing found, every voxel is background; if that cannot be, look at %s: does each file "
+                "show the sequence that its name says, do orientation and spacing fit the patient, is the skull there "
+                "or removed as in the training data, is the background 0 and are the intensities as the scanner gave?",
+                *(case, item["files"]),
+            )
 
     def _volumes(self, class_map: Tensor, affine: Tensor) -> list[str]:
         """Millilitres of every region of a class map (*S)."""
         voxel = abs(np.linalg.det(np.asarray(affine, dtype=float)[:3, :3])) / 1000
         counts = np.bincount(np.asarray(class_map).ravel(), minlength=len(self.spec.classes))
         return [f"{name} {counts[list(classes)].sum() * voxel:.1f} ml" for name, classes in self.spec.regions.items()]
+
+
+def prediction_files(output_dir: Path | str, case: str) -> tuple[Path, Path]:
+    """Where the label map and the probabilities of a case go."""
+    folder = Path(output_dir) / case
+    return folder / f"{case}_seg.nii.gz", folder / f"{case}_probabilities.nii.gz"
+
+
+def remove_predictions(output_dir: Path | str, case: str, **inputs: str) -> None:
+    """Remove what an earlier run predicted for a case, so that it cannot be taken for the result of this one.
+
+    Raises:
+        UserError: a file that this program did not write lies there, or one of the case's own ``inputs``.
+    """
+    read = {split_index(file)[0].resolve() for file in inputs.values()}
+    for path in prediction_files(output_dir, case):
+        if path.resolve() in read:
+            raise UserError(f"{case}: its prediction would replace its input {path}; name another --output_dir")
+        remove_own(path, IMAGE_MARK)
 
 
 class SubsetPredictionWriter:

@@ -9,6 +9,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from passion_components.data.outputs import check_replaceable
 from passion_components.files import write_atomically, write_text_atomically
 from passion_components.metrics.empties import DEFAULT_POLICY, EMPTY, empty_policy
 from passion_components.metrics.scores import Scores
@@ -23,6 +24,10 @@ class ScoreRow(NamedTuple):
     region: str
     metric: str
     value: float
+
+
+CSV_MARK, SUMMARY_MARK = ",".join(ScoreRow._fields), '"policy": "'
+"""What stands in every ``metrics.csv`` and ``summary.json``."""
 
 
 class ScoreBook:
@@ -184,7 +189,12 @@ class ScoreBook:
         return summary
 
     def write_csv(self, path: Path | str) -> None:
-        """Write ``case,subset,region,metric,value``, values so that reading them gives the same numbers."""
+        """Write ``case,subset,region,metric,value``, values so that reading them gives the same numbers.
+
+        Raises:
+            UserError: a file that this program did not write lies there.
+        """
+        check_replaceable(path, CSV_MARK)
 
         def write(partial: Path) -> None:
             with open(partial, "w", encoding="utf-8", newline="") as file:
@@ -199,7 +209,9 @@ class ScoreBook:
 
         Raises:
             ValueError: nothing was added, or a number in ``run`` is not finite.
+            UserError: a file that this program did not write lies there.
         """
+        check_replaceable(path, SUMMARY_MARK)
         text = json.dumps(self.summary(run), indent=2, allow_nan=False) + "\n"
         write_text_atomically(path, text)
 

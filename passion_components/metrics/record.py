@@ -10,12 +10,15 @@ from pathlib import Path
 from typing import Any
 
 from passion_components.data.datalists import file_hashes
+from passion_components.data.outputs import check_replaceable, remove_own
 from passion_components.datasets import DatasetSpec
 from passion_components.files import write_text_atomically
-from passion_components.metrics.book import ScoreBook
+from passion_components.metrics.book import CSV_MARK, SUMMARY_MARK, ScoreBook
 from passion_components.metrics.scores import CaseScores
 
 logger = logging.getLogger(__name__)
+
+_CASE_MARK = '"made_with"'
 
 
 class EvaluationRecord:
@@ -48,7 +51,14 @@ class EvaluationRecord:
         Args:
             cases: entries of a datalist; their files are read to their end.
             weights: as they were loaded.
+
+        Raises:
+            UserError: a file that this program did not write lies where scores would go.
         """
+        check_replaceable(self.output_dir / "metrics.csv", CSV_MARK)
+        check_replaceable(self.output_dir / "summary.json", SUMMARY_MARK)
+        for entry in cases:
+            check_replaceable(self._path(entry["case"]), _CASE_MARK)
         self.weights = dict(weights)
         self._files = file_hashes(cases)
         self._scores, changed, replaced = {}, {}, {}
@@ -70,6 +80,9 @@ class EvaluationRecord:
             logger.info("%s: %s; it is scored anew", case, _replaced_words(before, self._files[case]))
         if self._scores:
             logger.info("%s: %d of %d cases are done already", self.output_dir, len(self._scores), len(cases))
+        if len(self._scores) < len(cases):  # an earlier summary must not be taken for that of these cases
+            remove_own(self.output_dir / "metrics.csv", CSV_MARK)
+            remove_own(self.output_dir / "summary.json", SUMMARY_MARK)
         return set(self._scores)
 
     def add(self, case: str, scores: Mapping[str, CaseScores]) -> None:

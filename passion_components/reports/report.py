@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from passion_components import __version__
+from passion_components.data.outputs import check_replaceable
 from passion_components.files import write_text_atomically
 from passion_components.reports import charts, html
 from passion_components.reports.cases import NoPictures, case_pictures
@@ -20,19 +21,24 @@ from passion_components.reports.tables import HEADINGS
 
 NOT_A_LOSS = ("lr", "seconds", "seconds_per_step", "seconds_waiting_for_data", "peak_memory_mb")
 UNKNOWN = "unknown"
+TITLE = "PASSION: "
 
 
 def write_report(path: Path | str, runs: Sequence[Run]) -> None:
     """Write one HTML file about runs; it needs no other file, no network and no script.
 
     What a run lacks is said in its place, with how to make it.
+
+    Raises:
+        UserError: a file that this program did not write lies there.
     """
+    check_replaceable(path, f"<title>{TITLE}")
     write_text_atomically(path, report_html(runs))
 
 
 def report_html(runs: Sequence[Run]) -> str:
     """The page of :func:`write_report`."""
-    title = "PASSION: " + ", ".join(dict.fromkeys(run.name for run in runs))
+    title = TITLE + ", ".join(dict.fromkeys(run.name for run in runs))
     sections = [("Runs", runs_section(runs))]
     if len(runs) > 1:
         sections.append(("Comparison", comparison_section(runs)))

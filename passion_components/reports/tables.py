@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from passion_components.data.outputs import check_replaceable
 from passion_components.files import write_text_atomically
 from passion_components.metrics.empties import empty_policy
 from passion_components.modalities import all_subsets
@@ -16,6 +17,8 @@ from passion_components.modalities import all_subsets
 logger = logging.getLogger(__name__)
 
 PRESENT, ABSENT, NO_CASE = "●", "○", "–"
+TABLE_MARK = "Empty masks by policy"
+"""Stands in every ``table.md``."""
 HEADINGS = {"dice": ("Dice, %", 100.0), "hd95": ("HD95, mm", 1.0), "hd": ("HD, mm", 1.0)}
 """Metric -> its heading and the factor to the unit in it."""
 
@@ -117,6 +120,7 @@ def region_table_markdown(summary: Mapping[str, Any]) -> str:
 def write_subset_table(*, output_dir: Path | str) -> None:
     """Write ``table.md`` beside the ``summary.json`` of an evaluation, and log it."""
     folder = Path(output_dir)
+    check_replaceable(folder / "table.md", TABLE_MARK)
     summary = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
     table = subset_table_markdown(summary, summary["modalities"])
     write_text_atomically(folder / "table.md", table)
@@ -143,9 +147,7 @@ def _rules(summary: Mapping[str, Any]) -> str:
             (name, unit), factor = HEADINGS[metric][0].split(", "), HEADINGS[metric][1]
             cells.append(f"{name} {factor * scores[metric]:g} {unit}")
         rules.append(f"{label} {', '.join(cells)}")
-    return (
-        f"Empty masks by policy `{policy.name}`: {'; '.join(rules)}; scores so decided are counted as both / one empty."
-    )
+    return f"{TABLE_MARK} `{policy.name}`: {'; '.join(rules)}; scores so decided are counted as both / one empty."
 
 
 def _number(value: float | None, factor: float) -> str:

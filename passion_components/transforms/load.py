@@ -28,6 +28,7 @@ class LoadModalitiesd(Transform):
 
     - ``image``: MetaTensor float32 (M, *S), channels in the order of ``modalities``, zeros where one is absent. Its
       meta holds the affine (RAS, mm), ``case``, and as ``filename_or_obj`` the file whose grid it is on;
+    - ``files``: names of the files in ``image``, in words;
     - ``presence``: bool tensor (M,) on the CPU.
 
     A sequence without contrast, constant or constant on its foreground, counts as absent, with a warning. One whose
@@ -91,6 +92,7 @@ class LoadModalitiesd(Transform):
         for name in present:
             image[self.modalities.index(name)] = channels[name]
         out["image"] = with_geometry(image, reference, case=case)
+        out["files"] = ", ".join(volumes[name].path.name for name in present)
         out["presence"] = torch.tensor([name in present for name in self.modalities])
         return out
 

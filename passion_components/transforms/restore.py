@@ -20,6 +20,7 @@ from torch import Tensor
 
 from passion_components.data.image_files import is_nifti, split_index
 from passion_components.data.nifti import load_image, nifti_image
+from passion_components.data.outputs import IMAGE_MARK, check_replaceable
 from passion_components.data.volumes import read_volume
 from passion_components.datasets import DatasetSpec
 from passion_components.files import write_atomically
@@ -137,6 +138,7 @@ def write_label_map(
 
     Raises:
         ValueError: a class map of another shape than the file's, or with an index that is no class.
+        UserError: a file lies at ``path`` that this program did not write.
     """
     _write(path, to_file_codes(np.asarray(class_map), spec, scheme), reference_file)
 
@@ -146,6 +148,7 @@ def write_probabilities(path: Path | str, probabilities: Tensor | np.ndarray, re
 
     Raises:
         ValueError: probabilities of another shape than the file's.
+        UserError: a file lies at ``path`` that this program did not write.
     """
     _write(path, np.moveaxis(np.asarray(probabilities, dtype=np.float32), 0, -1), reference_file)
 
@@ -158,11 +161,13 @@ def _write(path: Path | str, array: np.ndarray, reference_file: Path | str) -> N
         header = reference.header_class()
         for field in _GEOMETRY_FIELDS:
             header[field] = reference.header[field]
+        header["descrip"] = IMAGE_MARK
         header.set_data_dtype(array.dtype)
         shape, image = reference.shape[:3], type(reference)(array, None, header)
     else:
         grid = read_volume(file, case=file.name).grid
-        shape, image = grid.shape, nifti_image(array, grid.affine, description=b"")
+        shape, image = grid.shape, nifti_image(array, grid.affine, description=IMAGE_MARK)
     if array.shape[:3] != shape:
         raise ValueError(f"{path}: expected the shape of {reference_file}, {shape}, got {array.shape[:3]}")
+    check_replaceable(path, IMAGE_MARK)
     write_atomically(path, partial(nib.save, image))

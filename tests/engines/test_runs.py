@@ -9,6 +9,7 @@ from torch import nn
 
 from passion_components.data.dataset import CaseDataset
 from passion_components.data.errors import CaseError, UserError
+from passion_components.data.outputs import IMAGE_MARK
 from passion_components.data.scans import ScanFolder
 from passion_components.datasets import BRATS2020
 from passion_components.engines.failures import error_line
@@ -54,20 +55,16 @@ class TestTrain:
         trainer = SimpleNamespace(run=lambda: pytest.fail("must not be reached"))
         with pytest.raises(UserError, match="^a: is broken$"):
             dataset = CaseDataset([{"case": "a"}], unreadable, cache_dir=tmp_path / "cache")
-            train(trainer=trainer, dataset=dataset, validation=CaseDataset([], unreadable), output_dir=tmp_path)
+            train(trainer=trainer, dataset=dataset, validation=CaseDataset([], unreadable), output_dir=tmp_path / "out")
         assert not (tmp_path / "cache").exists()
 
     def test_a_bug_keeps_its_traceback(self, tmp_path):
         def run():
             raise ZeroDivisionError
 
+        dataset = CaseDataset([], dict)
         with pytest.raises(ZeroDivisionError):
-            train(
-                trainer=SimpleNamespace(run=run),
-                dataset=CaseDataset([], dict),
-                validation=CaseDataset([], dict),
-                output_dir=tmp_path,
-            )
+            train(trainer=SimpleNamespace(run=run), dataset=dataset, validation=dataset, output_dir=tmp_path)
 
 
 @pytest.fixture
@@ -125,6 +122,23 @@ class TestInfer:
         ]
         assert segment("a", "c") == ["a", "c"]
         assert not (tmp_path / "out" / "failures.json").exists()
+
+    def test_an_old_mask_of_a_case_that_fails_goes_and_a_strangers_file_stays(self, segment, tmp_path):
+        def at(case):
+            path = tmp_path / "out" / case / f"{case}_seg.nii.gz"
+            path.parent.mkdir(parents=True)
+            return path
+
+        for case in ("bad", "d"):
+            at(case).write_bytes(IMAGE_MARK)
+        truth = at("c")
+        truth.write_bytes(b"truth")
+        with pytest.raises(UserError, match="1 of 4 cases done, 3 failed"):
+            assert segment("a", "bad", "c", refused=[("d", "d: no known sequence")]) == ["a"]
+        assert truth.read_bytes() == b"truth"
+        assert sorted(path.name for path in (tmp_path / "out").glob("*/*")) == ["c_seg.nii.gz"]
+        reasons = [failure["reason"] for failure in json.loads((tmp_path / "out" / "failures.json").read_text())]
+        assert f"{truth}: exists already and was not written by this program" in reasons[2]
 
     def test_an_unforeseen_error_is_one_cases_failure_too(self, segment, tmp_path, monkeypatch):
         monkeypatch.setattr(CaseDataset, "__getitem__", lambda self, index: 1 // index)

@@ -90,9 +90,12 @@ class TestPredictions:
     def case(self, scan):
         classes = torch.zeros(4, 4, 4, dtype=torch.uint8)
         classes[0, 0, 0], classes[0, 0, 1], classes[0, 1] = 1, 3, 2
-        return {"case": "p", "image": scan, "presence": torch.tensor([True, False, True, False])}, {
-            "pred": classes[None]
-        }
+        return {
+            "case": "p",
+            "files": "f, t",
+            "image": scan,
+            "presence": torch.tensor([True, False, True, False]),
+        }, {"pred": classes[None]}
 
     def test_codes_go_into_the_cases_own_folder_with_a_line_of_what_was_found(self, case, tmp_path, caplog):
         with caplog.at_level("INFO"):
@@ -101,7 +104,9 @@ class TestPredictions:
         assert array.dtype == np.uint8
         assert array[0, 0].tolist() == [1, 4, 0, 0] and (array[0, 1] == 2).all() and array[1:].sum() == 0
         (line,) = [record.getMessage() for record in caplog.records if record.name.endswith("predictions")]
-        assert line.startswith("p: from flair+t1: WT 0.0 ml, TC 0.0 ml, ET 0.0 ml; weights 0123456789ab, trained on")
+        assert line.startswith(
+            "p: from flair+t1 (f, t): WT 0.0 ml, TC 0.0 ml, ET 0.0 ml; weights 0123456789ab, trained on"
+        )
 
     def test_probabilities_lie_beside_it(self, case, tmp_path):
         item, output = case

@@ -39,7 +39,7 @@ class TestWhatIsLoaded:
 
     def test_paths_are_replaced_and_the_rest_is_kept(self, load, save, brain):
         item = load({"case": "P1", "t1": save("t1.nii.gz", brain), "age": 60})
-        assert set(item) == {"case", "age", "image", "presence"}
+        assert set(item) == {"case", "age", "files", "image", "presence"}
 
     def test_the_input_item_is_left_alone(self, load, save, brain):
         item = {"case": "P1", "t1": save("t1.nii.gz", brain)}

@@ -86,6 +86,17 @@ class TestWriteLabelMap:
             write_label_map(path, class_map[:2], scan, BRATS2020)
         assert path.read_text() == "old"
 
+    def test_a_prediction_replaces_one_but_no_truth(self, scan, class_map, tmp_path):
+        path = tmp_path / "P1_seg.nii.gz"
+        for _ in range(2):
+            write_label_map(path, class_map, scan, BRATS2020)
+        truth = nib.Nifti1Image(np.zeros(SHAPE, dtype=np.uint8), np.eye(4))
+        nib.save(truth, path)
+        before = path.read_bytes()
+        with pytest.raises(ValueError, match="P1_seg.nii.gz: exists already and was not written by this program"):
+            write_label_map(path, class_map, scan, BRATS2020)
+        assert path.read_bytes() == before
+
 
 class TestWriteProbabilities:
     def test_classes_are_the_last_axis_and_the_geometry_is_that_of_the_scan(self, scan, tmp_path):
