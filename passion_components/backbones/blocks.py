@@ -123,24 +123,26 @@ def normalise(x: Tensor) -> Tensor:
 
 
 class _InstanceNorm(torch.autograd.Function):
-    """Instance normalisation whose gradient is 0 where a map is constant, as on a slice with nothing in it.
+    """Instance normalisation, 0 with gradient 0 where a map is constant, as on a slice with nothing in it.
 
     A constant map becomes 0 whatever came before, so 0 is its exact gradient. Computed by the usual formula, rounding
-    errors are multiplied by 1 / sqrt(eps) in every layer, until they overflow.
+    errors are multiplied by 1 / sqrt(eps) in every layer, forwards on some processors too, until they overflow.
     """
 
     @staticmethod
     def forward(ctx: Any, x: Tensor) -> Tensor:
         # one group per channel is the same as instance_norm, which takes four times as long on a CPU
         out, mean, rstd = torch.native_group_norm(x, None, None, *_group_sizes(x), NORM_EPS)
-        ctx.save_for_backward(x, mean, rstd)
+        constant = rstd > 0.999 / math.sqrt(NORM_EPS)
+        if x.device.type != "cpu" or constant.any():  # elsewhere asking would wait for the device
+            out.masked_fill_(constant.view(*x.shape[:2], *[1] * (x.ndim - 2)), 0)
+        ctx.save_for_backward(x, mean, rstd.masked_fill(constant, 0))
         return out
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> Tensor:
         x, mean, rstd = ctx.saved_tensors
-        rstd = rstd.masked_fill(rstd > 0.999 / math.sqrt(NORM_EPS), 0)
         backward = torch.ops.aten.native_group_norm_backward
         return backward(grad.contiguous(), x, mean, rstd, None, *_group_sizes(x), [True, False, False])[0]
 
