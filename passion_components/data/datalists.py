@@ -228,7 +228,9 @@ def _cases_of(path: Path | str, part: str, entries: Any, modalities: Sequence[st
         _check_keys(where, entry, modalities)
         files = {key: os.path.abspath(folder / entry[key]) for key in (*modalities, "label") if key in entry}
         if not files.keys() & set(modalities):
-            raise ValueError(f"{where} has no modality; expected at least one of {', '.join(modalities)}")
+            others = [key for key in entry if canonical_modality(key)]
+            hint = f"; it has {', '.join(others)}: is the datalist of another data set?" if others else ""
+            raise ValueError(f"{where} has no modality; expected at least one of {', '.join(modalities)}{hint}")
         cases.append({"case": entry["case"], **files})
     return cases
 

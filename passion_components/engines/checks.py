@@ -15,7 +15,7 @@ from passion_components.data.datalists import check_files_exist, load_datalist, 
 from passion_components.data.errors import UserError
 from passion_components.data.scans import find_scan_cases
 from passion_components.data.words import nearest
-from passion_components.datasets import DatasetSpec
+from passion_components.datasets import DATASETS, DatasetSpec
 from passion_components.engines.failures import on_command_line, tell_in_one_line
 from passion_components.engines.weights_input import WeightsInput, check_input
 from passion_components.handlers.checkpoint import STATE_FILE
@@ -124,6 +124,12 @@ def check_choice(*, name: str, value: str | None, accepted: Sequence[str]) -> No
         UserError: in one line.
     """
     if value is not None and value not in accepted:
+        owners = [spec.name for spec in DATASETS.values() if name == "label_scheme" and value in spec.label_schemes]
+        if owners:
+            raise UserError(
+                f"--{name} {value}: is of the data set {owners[0]}, so the datalist (or the word) is not for this "
+                f"bundle; use a bundle of {owners[0]}; accepted here: {', '.join(accepted)}"
+            )
         raise UserError(f"--{name} {value}{nearest(str(value), accepted)}: accepted: {', '.join(accepted)}")
 
 

@@ -4,10 +4,13 @@ from pathlib import Path
 
 import pytest
 
+from passion_components.data.datalists import load_datalist
+from passion_components.data.errors import UserError
 from passion_components.data.image_files import images_below
 from passion_components.data.prepare import find_cases
 from passion_components.data.scans import find_scan_cases
 from passion_components.datasets import BRATS2020
+from passion_components.engines.checks import check_choice
 
 from .conftest import brats_case
 
@@ -121,3 +124,12 @@ class TestNothingIsLost:
         cases, scans = scanned(make("P/P_t1.nii", "P/old/P_t1.nii"))
         assert cases == {"P": {"t1": "P_t1.nii"}}
         assert scans.warnings == ["P/old: skipped (1 images in it), P is itself a case"]
+
+
+def test_a_datalist_of_another_data_set_is_called_that(tmp_path):
+    path = tmp_path / "datalist.json"
+    path.write_text('{"test": [{"case": "P", "bssfp": "a.nii", "lge": "b.nii"}]}')
+    with pytest.raises(ValueError, match=r"no modality; expected .*; it has bssfp, lge: is the datalist of another"):
+        load_datalist(path, "test", BRATS2020.modalities)
+    with pytest.raises(UserError, match=r"myops2020: is of the data set myops2020, so the datalist .* is not for this"):
+        check_choice(name="label_scheme", value="myops2020", accepted=list(BRATS2020.label_schemes))
