@@ -110,12 +110,12 @@ class Backbone(nn.Module, ABC):
 
     settings: dict[str, Any]
 
-    def __new__(cls, **settings: Any) -> Self:
-        """Keep the arguments of whichever backbone is made."""
+    def __new__(cls, *args: Any, **kwargs: Any) -> Self:
+        """Keep the arguments of whichever backbone is made, by name."""
         made = super().__new__(cls)
-        parameters = inspect.signature(cls.__init__).parameters.values()
-        defaults = {one.name: one.default for one in parameters if one.default is not one.empty}
-        object.__setattr__(made, "settings", defaults | settings)
+        bound = inspect.signature(cls.__init__).bind_partial(made, *args, **kwargs)
+        bound.apply_defaults()
+        object.__setattr__(made, "settings", dict(list(bound.arguments.items())[1:]))
         return made
 
     def __init__(

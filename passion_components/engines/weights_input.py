@@ -82,7 +82,7 @@ def network_settings(network: nn.Module) -> dict[str, Any]:
     if not isinstance(network, Backbone):
         return {}
     settings = {name: value for name, value in network.settings.items() if name != "separate_decoder"}
-    plain: dict[str, Any] = json.loads(json.dumps({"class": type(network).__name__, **settings}))
+    plain: dict[str, Any] = json.loads(json.dumps({"class": type(network).__name__, **settings}, default=repr))
     return plain
 
 
