@@ -186,11 +186,11 @@ def _case_name(file: Path, pattern: str) -> str | None:
     if _FIELD.search(pattern):
         match = _expression(pattern).fullmatch(file.as_posix() if "/" in pattern else file.name)
         values = match.groupdict() if match else {}
-        return "_".join(values[name] for name in ("case", "patient", "visit") if name in values) or None
+        return "_".join(values[name].strip() for name in ("case", "patient", "visit") if name in values) or None
     for part, name in zip(reversed(Path(pattern).parts), reversed(file.parts), strict=False):
         if "*" in part and part != "**":
             match = _expression(part).fullmatch(name)
-            return match[1] if match and match[1] else name
+            return match[1].strip() if match and match[1] else name
     return file.parent.name
 
 

@@ -22,6 +22,7 @@ class TestWhatTrainingSees:
         listed = {
             str((own_phantoms / path).resolve())
             for cases in json.loads((own_phantoms / "missing.json").read_text()).values()
+            if isinstance(cases, list)
             for case in cases
             for key, path in case.items()
             if key != "case"

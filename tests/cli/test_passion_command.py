@@ -123,7 +123,7 @@ class TestPrepare:
         for name in ("P_t1.nii", "P_seg.nii", "odd.nii"):
             (tmp_path / name).touch()
         result = run("prepare", "brats", tmp_path, "--out", tmp_path / "out")
-        assert result.exit_code == 0 and "odd.nii: names no sequence of brats2020" in result.stderr
+        assert result.exit_code == 0 and "odd.nii: names no sequence; expected for brats2020" in result.stderr
 
     def test_patterns_name_files_of_other_names(self, data, tmp_path):
         (tmp_path / "src").mkdir()
