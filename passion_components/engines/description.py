@@ -8,10 +8,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import ignite.distributed as idist
+import torch
+from monai.transforms import Transform
 from torch import nn
 
-from passion_components.data.datalists import datalist_hash, load_datalist, missing_rates
+from passion_components.data.datalists import datalist_hash, file_hashes, load_datalist, missing_rates
 from passion_components.datasets import DatasetSpec
+from passion_components.engines.settings import optimizer_settings, settings_of
 
 AS_LISTED = "as listed"
 """How presence is sampled where nothing reduces it at random."""
@@ -26,14 +30,30 @@ def describe_run(
     datalist: Path | str,
     seed: int,
     weights_input: Mapping[str, Any],
+    optimizer: torch.optim.Optimizer,
+    preprocessing: Transform,
+    augmentation: Transform,
     started_from: str | None = None,
+    **settings: Any,
 ) -> dict[str, Any]:
-    """Data set, network, objective, datalist (name, hash, cases, realised missing rates) and seed.
+    """All that decides what a training makes of its seed; runs that differ in nothing but the seed are repetitions.
 
-    ``presence_sampling`` are the overlays that reduce presence at random (ModDrop, PDT), ``weights_input`` is what
-    :func:`passion_components.engines.weights_input.describe_input` says,
-    ``started_from`` the hash of the weights at the start, None where they were random.
+    Args:
+        spec: data set.
+        network: counts by class, number of parameters and shapes of its weights.
+        objective: counts as text, and by its class, switches and numbers under ``objective_settings``.
+        presence_sampling: the overlays that reduce presence at random (ModDrop, PDT).
+        datalist: counts by name, by what it says, by the content of its training and validation files, and by the
+            number and the missing rates of the training cases.
+        seed: of the run.
+        optimizer: class and numbers count, but for the learning rate.
+        preprocessing: class and numbers of every transform count, as in ``augmentation``.
+        augmentation: with the drawing of samples and of presence.
+        weights_input: what :func:`passion_components.engines.weights_input.describe_input` says of data and network.
+        started_from: hash of the weights at the start, None where they were random.
+        settings: everything else, plain values, kept under its name.
     """
+    cases = [case for part in ("training", "validation") for case in load_datalist(datalist, part, spec.modalities)]
     shapes = {name: list(value.shape) for name, value in network.state_dict().items()}
     parameters = sum(parameter.numel() for parameter in network.parameters())
     return {
@@ -41,14 +61,21 @@ def describe_run(
         "network": f"{type(network).__name__}, {parameters:,} parameters",
         "network_shapes": _digest(json.dumps(shapes, sort_keys=True)),
         "objective": " ".join(repr(objective).split()),
+        "objective_settings": settings_of(objective),
         "presence_sampling": ", ".join(presence_sampling) or AS_LISTED,
         "datalist": Path(datalist).name,
         "datalist_hash": datalist_hash(datalist),
+        "files": _digest(json.dumps(file_hashes(cases), sort_keys=True)),
         "training_cases": len(load_datalist(datalist, "training", spec.modalities)),
         "missing_rates": missing_rates(datalist, spec.modalities),
         "seed": seed,
         "input": dict(weights_input),
         "started_from": started_from,
+        "optimizer": optimizer_settings(optimizer),
+        "preprocessing": settings_of(preprocessing),
+        "augmentation": settings_of(augmentation),
+        "processes": idist.get_world_size(),
+        **settings,
     }
 
 

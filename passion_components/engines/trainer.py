@@ -21,7 +21,8 @@ class MultiPathTrainer(SupervisedTrainer):
 
     A batch holds ``image`` (B, M, *S), ``target`` (B, 1, *S), ``presence`` and ``fused_presence`` (B, M). After the
     forward pass ``engine.state.paths`` is the MultiPathOutput, ``engine.state.losses`` the objective's named values and
-    ``engine.state.output`` holds the fused logits. Events, accumulation and handlers are those of MONAI.
+    ``engine.state.output`` holds the fused logits. Events and handlers are those of MONAI; accumulation too, but that the gradient of
+    an epoch's last window is the mean over the steps it really has.
 
     Args:
         device: where the network runs.
@@ -69,6 +70,7 @@ class MultiPathTrainer(SupervisedTrainer):
         self.objective = objective
         # only the logits stay in the output: MONAI's handlers cannot take a dataclass there
         self.add_event_handler(IterationEvents.LOSS_COMPLETED, keep_fused_logits)
+        self.add_event_handler(IterationEvents.BACKWARD_COMPLETED, weigh_incomplete_window)
         if zero_absent_gradients:
             self.add_event_handler(IterationEvents.BACKWARD_COMPLETED, fill_missing_gradients)
 
@@ -90,6 +92,16 @@ def prepare_paths(
 def keep_fused_logits(engine: MultiPathTrainer) -> None:
     """Replace the prediction in ``engine.state.output`` by the detached logits of the fused path."""
     engine.state.output[Keys.PRED] = engine.state.paths.fused.logits.detach()
+
+
+def weigh_incomplete_window(engine: MultiPathTrainer) -> None:
+    """Divide what the last steps of an epoch have accumulated by their number, where it is smaller than that asked for."""
+    length, steps = engine.state.epoch_length, engine.accumulation_steps
+    rest = length % steps
+    if rest and engine.state.iteration % length == 0:
+        for parameter in engine.network.parameters():
+            if parameter.grad is not None:
+                parameter.grad.mul_(steps / rest)
 
 
 def fill_missing_gradients(engine: MultiPathTrainer) -> None:

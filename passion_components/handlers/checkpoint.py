@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,15 +16,28 @@ from monai.engines import Evaluator
 from torch import nn
 
 from passion_components.data.errors import UserError
+from passion_components.engines.settings import differences
 from passion_components.files import sha256_of, write_atomically, write_text_atomically
 
 logger = logging.getLogger(__name__)
 
-STATE_FILE = "checkpoint.pt"
+STATE_FILE, PREVIOUS_FILE = "checkpoint.pt", "checkpoint_previous.pt"
+MAY_CHANGE = ("learning_rate", "batch_size", "accumulation_steps", "processes", "amp", "val_interval")
+"""What a resumed run may set anew; everything else that its description holds must be as it was."""
+_SHOWN = 3
 
 
 class ResumeError(UserError):
     """A run cannot go on from what lies in its output folder; the message is one line for the user."""
+
+
+class NonFiniteWeightsError(UserError):
+    """Weights that are no numbers any more; the message is one line for the user."""
+
+
+def checkpoints_in(output_dir: Path | str) -> list[Path]:
+    """The checkpoints that a folder holds, the newest first."""
+    return [path for name in (STATE_FILE, PREVIOUS_FILE) if (path := Path(output_dir) / name).is_file()]
 
 
 def save_tensors(path: Path | str, content: Any) -> None:
@@ -44,15 +58,19 @@ class TrainingCheckpointHandler:
 
     In ``output_dir``: ``model_last.pt``, the weights of the last epoch; ``model.pt``, those of the epoch with the best
     mean Dice over validation cases and subsets, or of the last one as long as there was no validation; beside each a
-    ``.json`` that says what it was trained on; ``checkpoint.pt``, the state from which a run goes on. It is written
+    ``.json`` that says what it was trained on; ``checkpoint.pt``, the state from which a run goes on, and
+    ``checkpoint_previous.pt``, that of the epoch before, for the case that the former is damaged. The state is written
     last, so that whatever it names is complete. Only plain tensors, numbers, strings, lists and dicts are saved.
+
+    A resumed run goes on with the epoch after its last one, however many steps an epoch has now. What :data:`MAY_CHANGE`
+    names is as given now: a change is logged, and kept in the run's description under ``changes``.
 
     Args:
         output_dir: where to write.
         network: the backbone whose weights are saved.
         objects: further things with ``state_dict`` and ``load_state_dict``, by name.
         run: what the run is (data set, network, objective, ...), plain values; a resumed run must be the same one.
-        resume: go on from ``checkpoint.pt``.
+        resume: go on from the newest checkpoint.
         validator: evaluator whose ``mean_dice`` decides which weights are best.
     """
 
@@ -80,37 +98,79 @@ class TrainingCheckpointHandler:
         engine.add_event_handler(Events.EPOCH_COMPLETED, self.save)
 
     def load(self, engine: Engine) -> None:
-        """Restore the newest complete checkpoint where one is asked for and exists.
+        """Restore the newest checkpoint that is not damaged, where one is asked for.
 
         Raises:
-            ResumeError: it belongs to another run.
+            ResumeError: there is none, or it belongs to another run.
         """
-        path = self.output_dir / STATE_FILE
         if not self.resume:
             return
-        if not path.exists():
-            logger.info("no complete checkpoint in %s: training starts at epoch 0", self.output_dir)
-            return
-        state = torch.load(path, map_location="cpu", weights_only=True)
-        for name in sorted(self.run.keys() | state["run"].keys()):
-            before, now = state["run"].get(name), self.run.get(name)
-            if before != now:
-                raise ResumeError(
-                    f"{path} was written by another run: {name} was {before!r}, now {now!r}; "
-                    f"give the same configuration, or another --output_dir"
-                )
+        path, state = self._newest()
+        self.run = self._continued(path, state)
         for name, item in self.objects.items():
             item.load_state_dict(state["objects"][name])
         self.network.load_state_dict(state["network"])
         self.best = state["best"]
-        engine.state.epoch, engine.state.iteration = state["epoch"], state["iteration"]
+        engine.state.epoch = state["epoch"]
+        engine.state.iteration = state["epoch"] * engine.state.epoch_length
         logger.info("resumed from %s after epoch %d", path, state["epoch"])
+        if state["epoch"] >= engine.state.max_epochs:
+            logger.warning(
+                "nothing to train: %s has %d epochs already and --epochs is %d; a larger one goes on, up to the horizon "
+                "of the learning rate, %s epochs",
+                *(self.output_dir, state["epoch"], engine.state.max_epochs, self.run.get("lr_horizon", "any number of")),
+            )
+
+    def _newest(self) -> tuple[Path, dict[str, Any]]:
+        """The newest checkpoint that can be read."""
+        found = checkpoints_in(self.output_dir)
+        if not found:
+            raise ResumeError(f"{self.output_dir} holds no {STATE_FILE} to go on from; look for a mistyped --output_dir")
+        for path in found:
+            try:
+                state = _read_state(path)
+            except Exception as error:
+                reason = " ".join(str(error).split())[:100]
+                logger.warning("%s is damaged (%s)", path, reason)
+                continue
+            if path.name == PREVIOUS_FILE:
+                logger.warning("going on from %s instead, after epoch %d", path, state["epoch"])
+            return path, state
+        names = " and ".join(path.name for path in found)
+        raise ResumeError(f"{self.output_dir}: {names}: damaged, nothing to go on from; train anew in another --output_dir")
+
+    def _continued(self, path: Path, state: Mapping[str, Any]) -> dict[str, Any]:
+        """This run's description with the changes since the checkpoint, where it is the same run."""
+        before = dict(state["run"])
+        changes = before.pop("changes", [])
+        # the schedule of the learning rate decides on both when its own state is loaded
+        now = self.run | {name: before[name] for name in ("lr_horizon",) if name in before}
+        found = {name: values for name, values in differences(before, now).items() if name != "epochs"}
+        changed = {name: values for name, values in found.items() if name in MAY_CHANGE}
+        refused = [f"{name} was {was!r}, now {is_now!r}" for name, (was, is_now) in found.items() if name not in changed]
+        if refused:
+            more = f" and {len(refused) - _SHOWN} more" if len(refused) > _SHOWN else ""
+            raise ResumeError(
+                f"{path} was written by another run: {', '.join(refused[:_SHOWN])}{more}; "
+                f"give the same configuration, or another --output_dir"
+            )
+        if changed:
+            words = ", ".join(f"{name} was {was}, now {is_now}" for name, (was, is_now) in changed.items())
+            logger.warning("settings change after epoch %d: %s", state["epoch"], words)
+            values = {name: [was, is_now] for name, (was, is_now) in changed.items()}
+            changes = [*changes, {"after_epoch": state["epoch"], **values}]
+        return now | ({"changes": changes} if changes else {})
 
     def save(self, engine: Engine) -> None:
-        """Write weights, then the state."""
+        """Write weights, then the state.
+
+        Raises:
+            NonFiniteWeightsError: the weights are no numbers any more; nothing is written.
+        """
         if idist.get_rank() != 0:
             return
         weights = {name: value.detach().cpu() for name, value in self.network.state_dict().items()}
+        _check_finite(weights, engine.state.epoch)
         score = self._validated(engine)
         if score is not None:
             logger.info("epoch %d: mean Dice %.4f on validation cases, all subsets", engine.state.epoch, score)
@@ -127,9 +187,11 @@ class TrainingCheckpointHandler:
             "run": self.run,
             "best": self.best,
             "epoch": engine.state.epoch,
-            "iteration": engine.state.iteration,
         }
-        save_tensors(self.output_dir / STATE_FILE, state)
+        path = self.output_dir / STATE_FILE
+        if path.exists():
+            _keep(path, path.with_name(PREVIOUS_FILE))
+        save_tensors(path, state)
 
     def _validated(self, engine: Engine) -> float | None:
         """Mean Dice of this epoch's validation, None where there was none."""
@@ -142,3 +204,35 @@ class TrainingCheckpointHandler:
         save_tensors(path, weights)
         text = json.dumps({"sha256": sha256_of(path)} | about, indent=2, sort_keys=True)
         write_text_atomically(path.with_suffix(".json"), text + "\n")
+
+
+def _read_state(path: Path) -> dict[str, Any]:
+    """A training state that is complete, byte for byte."""
+    with zipfile.ZipFile(path) as file:
+        damaged = file.testzip()
+    if damaged is not None:
+        raise ValueError(f"{damaged} has changed since it was written")
+    state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    missing = {"network", "objects", "run", "best", "epoch"} - set(state)
+    if missing:
+        raise ValueError(f"holds no {', '.join(sorted(missing))}")
+    return state
+
+
+def _keep(path: Path, as_path: Path) -> None:
+    """Let a file be found under another name too; it stays in its place where the file system can do that."""
+    as_path.unlink(missing_ok=True)
+    try:
+        as_path.hardlink_to(path)
+    except OSError:
+        path.replace(as_path)
+
+
+def _check_finite(weights: Mapping[str, torch.Tensor], epoch: int) -> None:
+    names = [name for name, value in weights.items() if not value.isfinite().all()]
+    if names:
+        more = f" and {len(names) - 1} more" if len(names) > 1 else ""
+        raise NonFiniteWeightsError(
+            f"weights are not finite after epoch {epoch}: {names[0]}{more}; the files of the epoch before are as they "
+            "were: go on from them with --resume True and a lower --learning_rate"
+        )

@@ -10,6 +10,7 @@ from typing import Any
 import ignite.distributed as idist
 import torch
 from ignite.engine import Engine, Events
+from monai.engines import Evaluator
 
 from passion_components.handlers.epoch_table import EpochTable
 from passion_components.handlers.reduction import summed_over_ranks
@@ -21,13 +22,15 @@ class LossHistoryHandler:
     Terms are summed on the device and read once an epoch, so no step waits for them. The CSV is tidy: epoch, name,
     value. Besides the terms it has the learning rate (``lr``), the epoch's ``seconds``, the ``seconds_per_step``, the
     ``seconds_waiting_for_data`` among them, and ``peak_memory_mb``: allocated on the GPU in this epoch, or the largest
-    the process has had on a CPU.
+    the process has had on a CPU. ``mean_dice_validation`` is there for the epochs that were validated.
 
     Args:
         output_dir: folder of ``history.csv``.
+        validator: evaluator whose ``mean_dice`` is noted.
     """
 
-    def __init__(self, *, output_dir: Path | str) -> None:
+    def __init__(self, *, output_dir: Path | str, validator: Evaluator | None = None) -> None:
+        self.validator = validator
         self.table = EpochTable(Path(output_dir) / "history.csv", ["epoch", "name", "value"])
         self._sums: dict[str, torch.Tensor] = {}
         self._steps = 0
@@ -40,6 +43,8 @@ class LossHistoryHandler:
         engine.add_event_handler(Events.GET_BATCH_COMPLETED, self.stop_waiting)
         engine.add_event_handler(Events.ITERATION_COMPLETED, self.collect)
         engine.add_event_handler(Events.EPOCH_COMPLETED, self.finish_epoch)
+        if self.validator is not None:
+            self.validator.add_event_handler(Events.EPOCH_COMPLETED, self.note_validation)
 
     def start_epoch(self, engine: Engine) -> None:
         """Forget the last epoch's sums."""
@@ -77,6 +82,13 @@ class LossHistoryHandler:
         for name, value in values.items():
             self.table.add(epoch, name, value)
         if idist.get_rank() == 0:
+            self.table.write()
+
+    def note_validation(self, validator: Evaluator) -> None:
+        """Add the score of the epoch, if there is any."""
+        score = validator.state.metrics.get("mean_dice")
+        if score is not None:
+            self.table.add(validator.state.epoch, "mean_dice_validation", score)
             self.table.write()
 
     def state_dict(self) -> dict[str, Any]:

@@ -47,8 +47,9 @@ def semantic_terms(difference: Tensor, everywhere: Tensor) -> tuple[Tensor, Tens
 
     Args:
         difference: (P, K, V), of :func:`~passion_components.losses.prototypes.map_difference`.
-        everywhere: (K,), 1 for the classes that every sample of the batch has, else 0: only these are used.
+        everywhere: (K,), 1 for the classes that every sample of the batch has, else 0: only these are used. Without
+            any the means are 0.
     """
     used = difference * everywhere[:, None]
-    n_used = everywhere.sum()
+    n_used = everywhere.sum().clamp(min=1)
     return used.square().sum(1).mean(1) / n_used, used.detach().abs().sum(1).mean(1) / n_used
