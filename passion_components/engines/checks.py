@@ -18,14 +18,13 @@ from passion_components.data.words import nearest
 from passion_components.datasets import DATASETS, DatasetSpec
 from passion_components.engines.failures import on_command_line, tell_in_one_line
 from passion_components.engines.weights_input import WeightsInput, check_input
-from passion_components.handlers.checkpoint import STATE_FILE
+from passion_components.handlers.checkpoint import STATE_FILE, checkpoints_in
 from passion_components.inferers.modality_aware import ModalityAwareInferer
 from passion_components.metrics import scores
 from passion_components.modalities import subset_table, subsets_within
 
-_OF_A_TRAINING = (STATE_FILE, "model.pt", "model_last.pt", "model.json", "history.csv", "preference.csv")
+_OF_A_TRAINING = ("model.pt", "model_last.pt", "model.json", "history.csv", "preference.csv")
 _RUN_ARGUMENTS = ("run_id", "init_id", "final_id", "meta_file", "config_file", "logging_file", "tracking", "args_file")
-
 
 def check_arguments(*, objectives: Sequence[str] = (), presence_sampling: Sequence[str] = ()) -> None:
     """Refuse command lines that MONAI would accept in silence, and tell failures on the command line in one line.
@@ -56,7 +55,7 @@ def check_training(
     datalist: Path | str,
     modalities: Sequence[str],
     output_dir: Path | str,
-    resume: bool,
+    resume: bool | str,
     epochs: int,
     lr_horizon: int | None,
     validation_subsets: Sequence[str] | None = None,
@@ -70,13 +69,27 @@ def check_training(
     check_cases(datalist=datalist, part="validation", modalities=modalities, may_be_empty=True)
     if validation_subsets is not None:
         _check_validation_subsets(validation_subsets, load_datalist(datalist, "validation", modalities), modalities)
-    found = [name for name in _OF_A_TRAINING if (Path(output_dir) / name).exists()]
-    if found and not resume:
-        raise UserError(
-            f"{output_dir} already holds {', '.join(found)}; go on with --resume True, or name another --output_dir"
-        )
+    _check_output(Path(output_dir), resume)
     if epochs < 1 or (lr_horizon is not None and epochs > lr_horizon):
         raise UserError(f"--epochs {epochs}: accepted are 1 to --lr_horizon ({lr_horizon or 'any number'})")
+
+
+def _check_output(output_dir: Path, resume: bool | str) -> None:
+    """Refuse a folder that does not fit ``--resume``: nobody trains afresh by mistake, nor over another training."""
+    if not isinstance(resume, bool):
+        raise UserError(
+            f"--resume {resume}: accepted are True and False; --output_dir names the folder in which to go on"
+        )
+    checkpoints = [path.name for path in checkpoints_in(output_dir)]
+    if resume and not checkpoints:
+        raise UserError(
+            f"--resume True: {output_dir} holds no {STATE_FILE}; look for a mistyped --output_dir, or leave --resume out "
+            "to train from the start"
+        )
+    found = [*checkpoints, *(name for name in _OF_A_TRAINING if (output_dir / name).exists())]
+    if found and not resume:
+        go_on = "go on with --resume True, or name" if checkpoints else "remove it, or name"
+        raise UserError(f"{output_dir} already holds {', '.join(found)}; {go_on} another --output_dir")
 
 
 def check_scoring(

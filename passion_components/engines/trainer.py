@@ -21,8 +21,8 @@ class MultiPathTrainer(SupervisedTrainer):
 
     A batch holds ``image`` (B, M, *S), ``target`` (B, 1, *S), ``presence`` and ``fused_presence`` (B, M). After the
     forward pass ``engine.state.paths`` is the MultiPathOutput, ``engine.state.losses`` the objective's named values and
-    ``engine.state.output`` holds the fused logits. Events and handlers are those of MONAI; accumulation too, but that the gradient of
-    an epoch's last window is the mean over the steps it really has.
+    ``engine.state.output`` holds the fused logits. Events and handlers are those of MONAI; accumulation too,
+    but that the gradient of an epoch's last window is the mean over the steps that it really has.
 
     Args:
         device: where the network runs.
@@ -95,7 +95,7 @@ def keep_fused_logits(engine: MultiPathTrainer) -> None:
 
 
 def weigh_incomplete_window(engine: MultiPathTrainer) -> None:
-    """Divide what the last steps of an epoch have accumulated by their number, where it is smaller than that asked for."""
+    """Divide what the last steps of an epoch have accumulated by their number, where that is the smaller one."""
     length, steps = engine.state.epoch_length, engine.accumulation_steps
     rest = length % steps
     if rest and engine.state.iteration % length == 0:

@@ -62,8 +62,8 @@ class TrainingCheckpointHandler:
     ``checkpoint_previous.pt``, that of the epoch before, for the case that the former is damaged. The state is written
     last, so that whatever it names is complete. Only plain tensors, numbers, strings, lists and dicts are saved.
 
-    A resumed run goes on with the epoch after its last one, however many steps an epoch has now. What :data:`MAY_CHANGE`
-    names is as given now: a change is logged, and kept in the run's description under ``changes``.
+    A resumed run goes on with the epoch after its last one, however many steps an epoch has now. What
+    :data:`MAY_CHANGE` names is as given now: a change is logged, and kept in the run's description under ``changes``.
 
     Args:
         output_dir: where to write.
@@ -116,16 +116,23 @@ class TrainingCheckpointHandler:
         logger.info("resumed from %s after epoch %d", path, state["epoch"])
         if state["epoch"] >= engine.state.max_epochs:
             logger.warning(
-                "nothing to train: %s has %d epochs already and --epochs is %d; a larger one goes on, up to the horizon "
-                "of the learning rate, %s epochs",
-                *(self.output_dir, state["epoch"], engine.state.max_epochs, self.run.get("lr_horizon", "any number of")),
+                "nothing to train: %s has %d epochs already and --epochs is %d; a larger one goes on, up to the "
+                "horizon of the learning rate, %s epochs",
+                *(
+                    self.output_dir,
+                    state["epoch"],
+                    engine.state.max_epochs,
+                    self.run.get("lr_horizon", "any number of"),
+                ),
             )
 
     def _newest(self) -> tuple[Path, dict[str, Any]]:
         """The newest checkpoint that can be read."""
         found = checkpoints_in(self.output_dir)
         if not found:
-            raise ResumeError(f"{self.output_dir} holds no {STATE_FILE} to go on from; look for a mistyped --output_dir")
+            raise ResumeError(
+                f"{self.output_dir} holds no {STATE_FILE} to go on from; look for a mistyped --output_dir"
+            )
         for path in found:
             try:
                 state = _read_state(path)
@@ -137,7 +144,9 @@ class TrainingCheckpointHandler:
                 logger.warning("going on from %s instead, after epoch %d", path, state["epoch"])
             return path, state
         names = " and ".join(path.name for path in found)
-        raise ResumeError(f"{self.output_dir}: {names}: damaged, nothing to go on from; train anew in another --output_dir")
+        raise ResumeError(
+            f"{self.output_dir}: {names}: damaged, nothing to go on from; train anew in another --output_dir"
+        )
 
     def _continued(self, path: Path, state: Mapping[str, Any]) -> dict[str, Any]:
         """This run's description with the changes since the checkpoint, where it is the same run."""
@@ -147,7 +156,9 @@ class TrainingCheckpointHandler:
         now = self.run | {name: before[name] for name in ("lr_horizon",) if name in before}
         found = {name: values for name, values in differences(before, now).items() if name != "epochs"}
         changed = {name: values for name, values in found.items() if name in MAY_CHANGE}
-        refused = [f"{name} was {was!r}, now {is_now!r}" for name, (was, is_now) in found.items() if name not in changed]
+        refused = [
+            f"{name} was {was!r}, now {is_now!r}" for name, (was, is_now) in found.items() if name not in changed
+        ]
         if refused:
             more = f" and {len(refused) - _SHOWN} more" if len(refused) > _SHOWN else ""
             raise ResumeError(

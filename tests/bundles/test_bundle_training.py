@@ -83,7 +83,13 @@ class TestResumedRun:
         ("overrides", "message"),
         [
             ({"seed": 1}, "seed was 0, now 1"),
-            ({"lambda1": 0.25}, "objective was"),
+            ({"lambda1": 0.25}, "objective_settings.lambda1 was 0.5, now 0.25"),
+            ({"weight_decay": 0.5}, "optimizer.weight_decay was 0.0001, now 0.5"),
+            ({"optimizer#_target_": "torch.optim.Adam"}, "optimizer.class was 'AdamW', now 'Adam'"),
+            ({"spacing": [2.0, 1.0, 1.0]}, "input.spacing.0 was 1.0, now 2.0"),
+            ({"samples#random_size": True}, "augmentation.transforms.0.cropper.random_size was False, now True"),
+            ({"presence_sampling#prob": 0.5}, "augmentation.transforms.5.prob was 0.0, now 0.5"),
+            ({"validation_subsets": ["t1"]}, r"validation_subsets was None, now \['t1'\]"),
             ({"lr_horizon": 9}, "--lr_horizon 9 differs from 2"),
             ({"epochs": 3}, "--epochs 3 goes beyond the learning rate's horizon of 2"),
         ],
@@ -93,17 +99,45 @@ class TestResumedRun:
         with refused(message):
             run("training", "train", output_dir=tmp_path / "out", resume=True, **overrides)
 
-    def test_without_a_checkpoint_it_starts_at_the_beginning(self, run, tmp_path, caplog, last_weights):
-        with caplog.at_level("INFO"):
-            run("training", "train", output_dir=tmp_path / "out", epochs=1, resume=True)
-        assert "training starts at epoch 0" in caplog.text
-        assert last_weights(tmp_path / "out")
+    @pytest.mark.parametrize(
+        ("overrides", "message"),
+        [
+            ({"resume": True}, "holds no checkpoint.pt; look for a mistyped"),
+            ({"resume": "Tru"}, "--resume Tru: accepted"),
+        ],
+    )
+    def test_a_mistyped_resume_does_not_start_afresh(self, run, refused, tmp_path, overrides, message):
+        with refused(message):
+            run("training", "train", output_dir=tmp_path / "out", **overrides)
+        assert not (tmp_path / "out" / "model.pt").exists()
 
-    def test_old_checkpoints_are_not_trained_over(self, run, tmp_path, refused):
+    def test_old_weights_are_not_trained_over(self, run, tmp_path, refused):
         (tmp_path / "out").mkdir()
         (tmp_path / "out" / "model.pt").write_bytes(b"")
-        with refused("already holds model.pt; go on with --resume True"):
+        with refused("already holds model.pt; remove it, or name another"):
             run("training", "train", output_dir=tmp_path / "out")
+
+    def test_epochs_count_whatever_the_batch_and_the_change_is_kept(self, run, tmp_path, caplog):
+        settings = {"lr_horizon": 4, "val_interval": 9, "output_dir": tmp_path / "out"}
+        run("training", "train", epochs=1, **settings)
+        with caplog.at_level("WARNING"):
+            run("training", "train", epochs=3, batch_size=2, learning_rate=0.002, resume=True, **settings)
+        assert (
+            "settings change after epoch 1: learning_rate was 0.003, now 0.002, batch_size was 1, now 2" in caplog.text
+        )
+        state = checkpoint(tmp_path / "out")
+        assert state["epoch"] == 3
+        change = {"after_epoch": 1, "batch_size": [1, 2], "learning_rate": [0.003, 0.002]}
+        assert state["run"]["changes"] == [change] and state["run"]["batch_size"] == 2
+        steps = [float(moment["step"]) for moment in state["objects"]["optimizer"]["state"].values()]
+        assert set(steps) == {4 + 2 + 2}
+        kept = json.loads((tmp_path / "out" / "model.json").read_text())["trained_on"]
+        assert kept["changes"] == [change] and kept["learning_rate"] == 0.002
+        last = (tmp_path / "out" / "model_last.pt").read_bytes()
+        with caplog.at_level("WARNING"):
+            run("training", "train", epochs=2, batch_size=2, learning_rate=0.002, resume=True, **settings)
+        assert "nothing to train: " in caplog.text and "has 3 epochs already and --epochs is 2" in caplog.text
+        assert (tmp_path / "out" / "model_last.pt").read_bytes() == last
 
     def test_a_killed_run_ends_with_the_weights_of_one_that_was_not(
         self, run, command, bundle, tmp_path, last_weights, equal
@@ -130,9 +164,13 @@ class TestResumedRun:
     def test_twenty_kills_change_nothing(self, run, command, bundle, tmp_path, last_weights, equal):
         settings = {"epochs": 60, "val_interval": 20, "output_dir": tmp_path / "killed"}
         moments, killed = random.Random(0), 0
+
+        def has_checkpoint() -> bool:
+            return any((tmp_path / "killed").glob("checkpoint*.pt"))
+
         for _ in range(20):
             process = subprocess.Popen(
-                command("training", "train", resume=True, **settings),
+                command("training", "train", resume=has_checkpoint(), **settings),
                 cwd=bundle,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
@@ -143,7 +181,7 @@ class TestResumedRun:
                 process.kill()
                 process.wait()
                 killed += 1
-        run("training", "train", resume=True, **settings)
+        run("training", "train", resume=has_checkpoint(), **settings)
         run("training", "train", **(settings | {"output_dir": tmp_path / "straight"}))
         assert killed > 10 and checkpoint(tmp_path / "killed")["epoch"] == 60
         assert equal(last_weights(tmp_path / "killed"), last_weights(tmp_path / "straight"))

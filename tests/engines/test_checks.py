@@ -100,13 +100,31 @@ class TestTraining:
         with pytest.raises(UserError, match=f"^--epochs {epochs}: accepted are 1 to --lr_horizon"):
             self.check(datalist(), tmp_path, epochs=epochs, lr_horizon=lr_horizon)
 
-    @pytest.mark.parametrize("name", ["checkpoint.pt", "model.pt", "model_last.pt"])
-    def test_a_used_output_folder(self, datalist, tmp_path, name):
+    @pytest.mark.parametrize(
+        ("name", "remedy"),
+        [
+            ("checkpoint.pt", "go on with --resume True, or name"),
+            ("checkpoint_previous.pt", "go on with --resume True, or name"),
+            ("model.pt", "remove it, or name"),
+            ("model_last.pt", "remove it, or name"),
+        ],
+    )
+    def test_a_used_output_folder(self, datalist, tmp_path, name, remedy):
         (tmp_path / "out").mkdir()
         (tmp_path / "out" / name).touch()
-        with pytest.raises(UserError, match=f"already holds {name}; go on with --resume True"):
+        with pytest.raises(UserError, match=f"already holds {name}; {remedy} another --output_dir"):
             self.check(datalist(), tmp_path)
-        self.check(datalist(), tmp_path, resume=True)
+        if name.startswith("checkpoint"):
+            self.check(datalist(), tmp_path, resume=True)
+
+    @pytest.mark.parametrize("resume", ["Tru", "true", "runs/x/checkpoint.pt", 1])
+    def test_a_resume_that_is_no_boolean(self, datalist, tmp_path, resume):
+        with pytest.raises(UserError, match=f"^--resume {resume}: accepted are True and False; --output_dir"):
+            self.check(datalist(), tmp_path, resume=resume)
+
+    def test_a_resume_without_checkpoint(self, datalist, tmp_path):
+        with pytest.raises(UserError, match=r"--resume True: .*out holds no checkpoint.pt; look for a mistyped"):
+            self.check(datalist(), tmp_path, resume=True)
 
     def test_an_unusable_validation_case(self, datalist, tmp_path):
         with pytest.raises(UserError, match="a has no label; validation needs one"):

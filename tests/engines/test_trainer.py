@@ -85,6 +85,15 @@ class TestStep:
         trainer(items, optimizer=optimizer, accumulation_steps=2).run()
         assert len(steps) == 3
 
+    def test_an_incomplete_window_counts_as_its_steps_do(self, network, items, trainer):
+        start = {name: value.clone() for name, value in network.state_dict().items()}
+        trainer(items[:1]).run()
+        alone = weights(network)
+        network.load_state_dict(start)
+        trainer(items[:1], accumulation_steps=2).run()
+        for one, other in zip(alone, weights(network), strict=True):
+            assert torch.equal(one, other)
+
     def test_handlers_find_paths_losses_and_fused_logits(self, items, trainer):
         made = trainer(items[:2], batch_size=2)
         made.run()

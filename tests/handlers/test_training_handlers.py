@@ -13,7 +13,7 @@ from ignite.engine import Engine, Events
 
 from passion_components.data.dataset import CaseDataset
 from passion_components.files import sha256_of
-from passion_components.handlers.checkpoint import ResumeError, TrainingCheckpointHandler
+from passion_components.handlers.checkpoint import NonFiniteWeightsError, ResumeError, TrainingCheckpointHandler
 from passion_components.handlers.history import LossHistoryHandler
 from passion_components.handlers.preference import PreferenceAwareHandler
 from passion_components.handlers.schedule import PolyScheduleHandler
@@ -176,13 +176,35 @@ class TestLossHistory:
         restored.load_state_dict(handler.state_dict())
         assert restored.table.rows == handler.table.rows
 
+    def test_the_validated_epochs_have_their_dice(self, tmp_path):
+        scores = {2: 0.75, 3: None}
+        validator = engine_of(lambda engine, batch: None)
+
+        @validator.on(Events.EPOCH_COMPLETED)
+        def score():
+            validator.state.metrics["mean_dice"] = scores[validator.state.epoch]
+
+        engine = engine_of(lambda engine, batch: setattr(engine.state, "losses", {"loss": torch.tensor(1.0)}))
+        LossHistoryHandler(output_dir=tmp_path, validator=validator).attach(engine)
+
+        @engine.on(Events.EPOCH_COMPLETED)
+        def validate():
+            if engine.state.epoch in scores:
+                validator.state.epoch, validator.state.max_epochs = engine.state.epoch - 1, engine.state.epoch
+                validator.state.iteration = engine.state.epoch - 1
+                validator.run([0], epoch_length=1)
+
+        engine.run([0], max_epochs=3)
+        written = [row for row in rows(tmp_path / "history.csv") if row["name"] == "mean_dice_validation"]
+        assert written == [{"epoch": "2", "name": "mean_dice_validation", "value": "0.75"}]
+
 
 class TestCheckpoint:
     @pytest.fixture
     def train(self, tmp_path):
         """Train one number; epoch e adds 1 to it and validates with the e-th score, None for no validation."""
 
-        def run(scores, *, resume=False, seed=0, start=0.0):
+        def run(scores, *, resume=False, seed=0, start=0.0, batches=1, **settings):
             network = torch.nn.Linear(1, 1, bias=False)
             torch.nn.init.constant_(network.weight, start)
             validator = SimpleNamespace(state=SimpleNamespace(epoch=0, metrics={}))
@@ -204,12 +226,12 @@ class TestCheckpoint:
                 output_dir=tmp_path,
                 network=network,
                 objects={},
-                run={"seed": seed, "rates": {"t1": 0.5}},
+                run={"seed": seed, "rates": {"t1": 0.5}} | settings,
                 resume=resume,
                 validator=validator,
             )
             handler.attach(engine)
-            engine.run([0], max_epochs=len(scores))
+            engine.run([0] * batches, max_epochs=len(scores))
             return engine, network
 
         return run
@@ -267,6 +289,60 @@ class TestCheckpoint:
         train([0.1])
         names = {path.name for path in tmp_path.iterdir()}
         assert names == {"checkpoint.pt", "model.pt", "model.json", "model_last.pt", "model_last.json"}
+
+    def test_epochs_count_whatever_their_number_of_steps(self, train):
+        train([None, None], batches=4)
+        engine, network = train([None] * 6, batches=2, resume=True)
+        assert engine.state.epoch == 6 and float(network.weight) == 2 * 4 + 4 * 2
+        engine, network = train([None] * 8, batches=5, resume=True)
+        assert engine.state.epoch == 8 and float(network.weight) == 16 + 2 * 5
+
+    def test_a_change_on_purpose_is_kept_and_others_are_refused_by_name(self, train, tmp_path):
+        train([None], batch_size=1, input={"spacing": [1.0]})
+        train([None] * 2, batch_size=2, input={"spacing": [1.0]}, resume=True)
+        train([None] * 3, batch_size=4, input={"spacing": [1.0]}, resume=True)
+        kept = json.loads((tmp_path / "model_last.json").read_text())["trained_on"]
+        assert kept["batch_size"] == 4
+        assert kept["changes"] == [
+            {"after_epoch": 1, "batch_size": [1, 2]},
+            {"after_epoch": 2, "batch_size": [2, 4]},
+        ]
+        with pytest.raises(ResumeError, match=r"another run: input.spacing.0 was 1.0, now 2.0; give the same"):
+            train([None] * 4, batch_size=4, input={"spacing": [2.0]}, resume=True)
+
+    @pytest.mark.parametrize("damage", ["cut", "flipped", "html"])
+    def test_a_damaged_checkpoint_falls_back_to_the_one_before(self, train, tmp_path, caplog, damage):
+        train([0.5, 0.25])
+        path = tmp_path / "checkpoint.pt"
+        content = bytearray(path.read_bytes())
+        if damage == "flipped":
+            content[content.index(b"archive/data.pkl") + 100] ^= 1
+        path.write_bytes({"cut": content[:-100], "flipped": content, "html": b"<html>"}[damage])
+        engine, network = train([0.5, 0.25, 0.125], resume=True)
+        assert float(network.weight) == 3
+        assert f"{path} is damaged" in caplog.text
+        assert "checkpoint_previous.pt instead, after epoch 1" in caplog.text
+        assert self.saved(tmp_path, "model") == 1
+
+    def test_where_both_are_damaged_one_line_says_so(self, train, tmp_path):
+        train([None, None])
+        for name in ("checkpoint.pt", "checkpoint_previous.pt"):
+            (tmp_path / name).write_bytes(b"x")
+        with pytest.raises(
+            ResumeError, match="checkpoint.pt and checkpoint_previous.pt: damaged, nothing to go on from"
+        ):
+            train([None, None, None], resume=True)
+
+    def test_where_there_is_none_one_line_says_so(self, train):
+        with pytest.raises(ResumeError, match="holds no checkpoint.pt to go on from"):
+            train([None], resume=True)
+
+    def test_weights_that_are_no_numbers_are_not_written_over_good_ones(self, train, tmp_path):
+        train([None])
+        before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+        with pytest.raises(NonFiniteWeightsError, match="weights are not finite after epoch 1: weight;"):
+            train([None], start=math.nan)
+        assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 
 class TestEpochSeed:

@@ -102,3 +102,11 @@ def test_leftover_prototype_classification_and_its_gradient():
     close(loss, "allcls/out/pmr")
     close(p.mean(), "allcls/out/pmr_mean_prob")
     close(torch.autograd.grad(loss, features)[0], "allcls/grad/pmr_feature_s")
+
+
+def test_samples_that_share_no_class_have_no_semantic_term():
+    difference = torch.ones(2, 3, 4, requires_grad=True)
+    for value in semantic_terms(difference, torch.zeros(3)):
+        assert value.tolist() == [0, 0]
+    for value in semantic_terms(difference, torch.tensor([1.0, 0, 0])):
+        assert value.tolist() == [1, 1]

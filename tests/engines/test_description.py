@@ -1,0 +1,96 @@
+"""What runs say of themselves: all that changes weights, by name."""
+
+import json
+
+import pytest
+import torch
+from monai.transforms import Compose, RandFlipd
+from torch import nn
+
+from passion_components.datasets import BRATS2020
+from passion_components.engines.description import describe_run
+from passion_components.engines.settings import differences, optimizer_settings, settings_of
+from passion_components.objectives import PassionObjective
+from passion_components.preference import RelativePreference
+
+
+def objective(**settings) -> PassionObjective:
+    rates = {"flair": 0.25, "t1": 0.0}
+    preference = RelativePreference(modalities=("flair", "t1"), missing_rates=rates, gamma=settings.pop("gamma", 0.01))
+    return PassionObjective(preference=preference, **settings)
+
+
+class TestSettingsOf:
+    def test_an_objective_is_its_class_with_switches_and_numbers(self):
+        said = settings_of(objective(delta=False, class_weights=(0.5, 1.5)))
+        assert said["class"] == "PassionObjective" and said["lambda1"] == 0.5 and said["delta"] is False
+        assert said["beta"] is True and said["preference"]["gamma"] == 0.01
+        assert said["segmentation_loss"]["class_weights"] == [0.5, 1.5]
+        assert said["distillation_loss"]["temperature"] == 4.0
+        assert json.loads(json.dumps(said)) == said
+
+    def test_what_moves_in_a_run_is_left_out(self):
+        moved = objective()
+        moved.set_epoch(7)
+        moved.eval()
+        moved.preference.update(torch.ones(2), torch.ones(2))
+        assert settings_of(moved) == settings_of(objective())
+
+    def test_transforms_tell_those_within(self):
+        flips = [Compose([RandFlipd("image", prob=prob, spatial_axis=0)]) for prob in (0.5, 0.25)]
+        assert differences(*map(settings_of, flips)) == {"transforms.0.prob": (0.5, 0.25)}
+
+    def test_an_optimizer_tells_all_but_its_rate(self):
+        parameter = [nn.Parameter(torch.zeros(1))]
+        first = torch.optim.AdamW(parameter, lr=0.1, weight_decay=0.5)
+        second = torch.optim.AdamW(parameter, lr=0.2, amsgrad=True, weight_decay=0.25)
+        told = differences(optimizer_settings(first), optimizer_settings(second))
+        assert told == {"amsgrad": (False, True), "weight_decay": (0.5, 0.25)}
+        assert optimizer_settings(first)["class"] == "AdamW"
+
+
+def test_differences_are_named_by_their_place_the_shallowest_first():
+    before = {"a": {"b": [1, 2]}, "seed": 0, "same": (1, 2)}
+    now = {"a": {"b": [1, 3, 4]}, "seed": 1, "same": [1, 2]}
+    assert list(differences(before, now).items()) == [("seed", (0, 1)), ("a.b.1", (2, 3)), ("a.b.2", (None, 4))]
+
+
+class TestDescribeRun:
+    @pytest.fixture
+    def describe(self, tmp_path):
+        def run(folder, **contents):
+            (tmp_path / folder).mkdir()
+            for name in ("flair", "label"):
+                (tmp_path / folder / f"{name}.nii.gz").write_text(contents.get(name, "same"))
+            names = ("flair", "t1ce", "t1", "t2")
+            case = {"case": "a", "label": "label.nii.gz", **dict.fromkeys(names, "flair.nii.gz")}
+            path = tmp_path / folder / "datalist.json"
+            path.write_text(json.dumps({"training": [case], "validation": [], "test": []}))
+            network = nn.Linear(1, 1)
+            return describe_run(
+                spec=BRATS2020,
+                network=network,
+                objective=objective(),
+                presence_sampling=[],
+                datalist=path,
+                seed=0,
+                weights_input={"spacing": [1.0]},
+                optimizer=torch.optim.AdamW(network.parameters()),
+                preprocessing=Compose([]),
+                augmentation=Compose([]),
+                batch_size=2,
+            )
+
+        return run
+
+    def test_labels_of_another_folder_are_other_data_and_a_copy_is_the_same(self, describe):
+        first = describe("a")
+        assert describe("b") == first
+        assert differences(first, describe("c", label="other")).keys() == {"files"}
+
+    def test_everything_that_changes_weights_is_in_it(self, describe):
+        said = describe("a")
+        assert said["batch_size"] == 2 and said["processes"] == 1 and said["input"] == {"spacing": [1.0]}
+        assert said["optimizer"]["weight_decay"] == 0.01
+        assert said["objective"].startswith("PassionObjective( lambda1=0.5")
+        assert said["objective_settings"]["class"] == "PassionObjective"
