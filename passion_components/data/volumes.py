@@ -12,10 +12,11 @@ import torch
 from monai.data import MetaTensor
 from monai.utils.enums import MetaKeys, SpaceKeys
 
+from passion_components.data.dicom import read_dicom_series
 from passion_components.data.errors import CaseError, by
 from passion_components.data.grid import SPACING_LIMITS, Grid
 from passion_components.data.image_files import is_nifti, split_index
-from passion_components.data.itk_images import read_dicom_series, read_itk_file
+from passion_components.data.itk_images import read_itk_file
 from passion_components.data.nifti import read_nifti, repair_command
 
 logger = logging.getLogger(__name__)

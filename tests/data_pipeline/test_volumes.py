@@ -70,7 +70,7 @@ class TestSeries:
 
     def test_a_missing_slice_is_told(self, image, tmp_path):
         write_series(tmp_path / "d", image[0], leave_out=[2])
-        assert "slices at uneven distances, up to 2.00 mm off" in refusal(tmp_path / "d")
+        assert "slices at uneven distances, up to 2.00 mm off: 1 of them missing" in refusal(tmp_path / "d")
 
     def test_a_folder_without_one_is_told(self, tmp_path):
         (tmp_path / "d").mkdir()
