@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import ast
 import difflib
-import json
+import inspect
 import re
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from pydoc import locate
+from typing import Any, cast
+
+import yaml
 
 from passion_components.data.datalists import check_files_exist, load_datalist, presence_table
 from passion_components.data.errors import UserError
@@ -34,17 +38,22 @@ def check_arguments(*, objectives: Sequence[str] = (), presence_sampling: Sequen
         presence_sampling: likewise for the overlays that change how presence is sampled.
 
     Raises:
-        UserError: an unknown top-level override, with the nearest known name; two overlays that contradict each other.
+        UserError: an unknown override, top-level or nested, with the nearest known name; a path that reads as a number;
+            two overlays that contradict each other.
     """
     tell_in_one_line()
     for kind, names in (("objective", objectives), ("sampling of presence", presence_sampling)):
         if len(names) > 1:
             raise UserError(f"the overlays {' and '.join(names)} each choose the {kind}; give one of them")
-    given, files = _command_line(sys.argv) if on_command_line() else ([], [])
-    known = {key.split("#")[0].split("::")[0].lstrip("+") for file in files for key in _config_keys(file)}
+    given, files = _command_line(sys.argv) if on_command_line() else ({}, [])
+    _check_paths(given)
+    configs = [_config(file) for file in files]
+    known = {re.split("#|::", key)[0].lstrip("+") for config in configs for key in config}
     if not known:
         return
-    for name in given:
+    for typed in given:
+        _check_nested(typed, configs)
+        name = re.match(r"\w*", typed)[0]  # type: ignore[index]
         if name not in known and name not in _RUN_ARGUMENTS:
             like = difflib.get_close_matches(name, sorted(known), n=1, cutoff=0)[0]
             raise UserError(f"unknown argument --{name}; did you mean --{like}?")
@@ -194,19 +203,44 @@ def _check_validation_subsets(
         raise UserError(f"--validation_subsets: no validation case has {' or '.join(names)}; name other subsets")
 
 
-def _command_line(argv: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Top-level names that ``monai.bundle run`` was given, and its config files."""
-    names, files = [], []
+def _command_line(argv: Sequence[str]) -> tuple[dict[str, str], list[str]]:
+    """What ``monai.bundle run`` was given, by name as typed, its ``--args_file`` included, and its config files."""
+    given: dict[str, str] = {}
     for position, word in enumerate(argv):
-        match = re.match(r"--?([A-Za-z_][\w-]*)", word)
-        if not match:
+        match = re.match(r"--?([A-Za-z_][^=]*)", word)
+        if match:
+            following = argv[position + 1] if position + 1 < len(argv) else ""
+            given[match[1].replace("-", "_")] = word.partition("=")[2] or following
+    listed = _config(given.get("args_file", ""))
+    files = _file_list(given["config_file"]) if "config_file" in given else listed.get("config_file", [])
+    return {name: "" for name in listed} | given, [files] if isinstance(files, str) else files
+
+
+def _check_paths(given: Mapping[str, str]) -> None:
+    """Refuse names of files that the command line's parser takes for numbers or the like."""
+    for name in ("dataset_dir", "output_dir", "bundle_root", "datalist", "ckpt"):
+        try:
+            value = ast.literal_eval(given.get(name, ""))
+        except (ValueError, SyntaxError):
             continue
-        name = match[1].replace("-", "_")
-        names.append(name)
-        if name == "config_file":
-            value = word.partition("=")[2] or (argv[position + 1] if position + 1 < len(argv) else "")
-            files = _file_list(value)
-    return names, files
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            raise UserError(f"--{name} {given[name]} is read as the number {value}; write --{name} ./{given[name]}")
+
+
+def _check_nested(name: str, configs: Sequence[Mapping[str, Any]]) -> None:
+    """Refuse an override of an argument that its component does not take."""
+    *above, last = re.split("#|::", name)
+    for config in configs:
+        node: Any = config
+        for key in above:
+            node = node.get(key) if isinstance(node, Mapping) else None
+        target = node.get("_target_") if isinstance(node, Mapping) else None
+        component = locate(target) if isinstance(target, str) and target.startswith("passion_components.") else None
+        if component is None or last.startswith("_"):
+            continue
+        accepted = inspect.signature(cast(Callable, component)).parameters
+        if last not in accepted and all(one.kind is not one.VAR_KEYWORD for one in accepted.values()):
+            raise UserError(f"unknown argument --{name}{nearest(last, accepted)}; accepted: {', '.join(accepted)}")
 
 
 def _file_list(text: str) -> list[str]:
@@ -220,8 +254,10 @@ def _file_list(text: str) -> list[str]:
     return [str(item) for item in value]
 
 
-def _config_keys(file: str) -> list[str]:
+def _config(file: str) -> dict[str, Any]:
+    """Content of a config in JSON or YAML; empty where there is none to be had, which MONAI will say."""
     try:
-        return list(json.loads(Path(file).read_text(encoding="utf-8")))
-    except (OSError, ValueError):
-        return []
+        content = yaml.safe_load(Path(file).read_text(encoding="utf-8"))
+    except (OSError, ValueError, yaml.YAMLError):
+        return {}
+    return content if isinstance(content, dict) else {}

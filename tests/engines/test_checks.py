@@ -52,6 +52,27 @@ class TestArguments:
     def test_known_ones_pass(self, command_line, words):
         command_line(*words)
 
+    @pytest.mark.parametrize("name", ["inferer.json", "inferer.yaml"])
+    def test_a_misspelt_nested_one_is_refused_with_the_nearest(self, command_line, tmp_path, name):
+        target = "passion_components.inferers.modality_aware.ModalityAwareInferer"
+        (tmp_path / name).write_text(json.dumps({"inferer": {"_target_": target}}))
+        for word in ("--inferer#overlap", "--inferer::overlap", "--inferer#_disabled_"):
+            command_line(word, "0.1", files=name)
+        with pytest.raises(
+            UserError, match=r"^unknown argument --inferer#overlapp \(did you mean overlap\?\); accepted"
+        ):
+            command_line("--inferer#overlapp", "0.1", files=name)
+
+    def test_an_args_file_is_checked_like_flags(self, command_line, tmp_path):
+        (tmp_path / "args.json").write_text(json.dumps({"epoks": 3}))
+        with pytest.raises(UserError, match="^unknown argument --epoks; did you mean --epochs"):
+            command_line("--args_file", "args.json")
+
+    def test_a_path_that_reads_as_a_number_is_refused_with_the_fix(self, command_line):
+        line = r"^--dataset_dir 2024_01_05 is read as the number 20240105; write --dataset_dir ./2024_01_05$"
+        with pytest.raises(UserError, match=line):
+            command_line("--dataset_dir", "2024_01_05")
+
     def test_one_file_without_brackets(self, command_line):
         with pytest.raises(UserError, match="--roi_size; did you mean"):
             command_line("--roi_size", "[1]", files="train.json")
