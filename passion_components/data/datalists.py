@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
@@ -23,6 +24,7 @@ from passion_components.data.image_files import split_index
 from passion_components.files import content_hashes, write_atomically
 from passion_components.modalities import canonical_modality
 
+_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 PARTS = ("training", "validation", "test")
 
 
@@ -185,7 +187,7 @@ def check_files_exist(cases: Iterable[Mapping[str, str]]) -> None:
 
 def _read(path: Path | str) -> dict[str, Any]:
     try:
-        text = Path(path).read_text(encoding="utf-8")
+        text = Path(path).read_text(encoding="utf-8-sig")
     except FileNotFoundError:
         raise FileNotFoundError(
             f"{path}: no such datalist; make one with `passion prepare` or `passion phantom`"
@@ -198,11 +200,24 @@ def _read(path: Path | str) -> dict[str, Any]:
         content = json.loads(text)
     except json.JSONDecodeError as error:
         raise ValueError(f"{path}: is not valid JSON: {error.msg} in line {error.lineno}") from None
+    except RecursionError:
+        raise ValueError(f"{path}: is nested too deeply; expected lists of cases in an object of parts") from None
+    if _SURROGATE.search(text) and not _encodable(content):
+        raise ValueError(f"{path}: holds half of a character (a lone surrogate, \\ud800 to \\udfff); write it in UTF-8")
     if not isinstance(content, dict):
         raise ValueError(
             f"{path}: expected an object with the parts {', '.join(PARTS)}, got a {type(content).__name__}"
         )
     return content
+
+
+def _encodable(content: Any) -> bool:
+    """Whether every name and path in it can be written to a file."""
+    try:
+        json.dumps(content, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _entries(path: Path | str, part: str, entries: Any) -> list[dict[str, Any]]:

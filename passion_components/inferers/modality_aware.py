@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import cast
@@ -12,6 +13,8 @@ from monai.inferers import SlidingWindowInferer
 from torch import Tensor
 
 from passion_components.backbones.base import Backbone
+
+logger = logging.getLogger(__name__)
 
 MODES = ("constant", "gaussian")
 
@@ -97,11 +100,24 @@ class ModalityAwareInferer(SlidingWindowInferer):
                 raise TypeError(f"subsets need a Backbone, which encodes and decodes, got {type(network).__name__}")
             subsets = _checked_subsets(subsets, presence)
             predictors = [partial(_each, network=network, subsets=subsets)] * len(image)
-        volumes = [self._slide(volume, predictor) for volume, predictor in zip(image, predictors, strict=True)]
+        volumes = [self._place(volume, predictor) for volume, predictor in zip(image, predictors, strict=True)]
         result = volumes[0] if len(volumes) == 1 else torch.cat(volumes)
         if subsets is not None:
             result = result.unflatten(1, (len(subsets), -1))
         return MetaTensor(result).copy_meta_from(inputs) if isinstance(inputs, MetaTensor) else result
+
+    def _place(self, volume: Tensor, predictor: Callable[[Tensor], Tensor]) -> Tensor:
+        """As :meth:`_slide`; where a GPU is too small, results are put together on the CPU from then on."""
+        try:
+            return self._slide(volume, predictor)
+        except torch.OutOfMemoryError:
+            if self.device is not None and torch.device(self.device).type == "cpu":
+                raise
+        logger.warning("the GPU's memory does not suffice: windows are put together on the CPU (aggregate_on_cpu)")
+        self.device = "cpu"
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+        return self._slide(volume, predictor)
 
     def _slide(self, volume: Tensor, predictor: Callable[[Tensor], Tensor]) -> Tensor:
         """Blended predictions (1, C, *S) of a volume (M, *S)."""
