@@ -40,6 +40,7 @@ class PredictionWriter:
         self.spec = spec
         self.label_scheme = label_scheme
         self.output_dir = Path(output_dir)
+        self._hinted = False
 
     def attach(self, engine: Engine) -> None:
         """Listen to a :class:`~passion_components.engines.evaluator.SubsetEvaluator` of whole cases."""
@@ -58,15 +59,17 @@ class PredictionWriter:
         write_label_map(path, class_map, scan, self.spec, self.label_scheme)
         if "pred_probabilities" in output:
             write_probabilities(path_of_probabilities, output["pred_probabilities"][0], scan)
+        self._hint(Path(scan))
         present = present_names(item["presence"], self.spec.modalities)
         logger.info(
-            "%s: from %s (%s): %s; weights %s, trained on %s; %s",
+            "%s: from %s (%s): %s; weights %s, trained on %s; coded as %s: %s",
             case,
             subset_name(present, self.spec.modalities),
             item["files"],
             ", ".join(self._volumes(class_map, image.meta["original_affine"])),
             weights.sha256[:12],
             weights.trained_on,
+            self.label_scheme or self.spec.name,
             path,
         )
         if not class_map.any():
@@ -75,6 +78,22 @@ class PredictionWriter:
                 "show the sequence that its name says, do orientation and spacing fit the patient, is the skull there "
                 "or removed as in the training data, is the background 0 and are the intensities as the scanner gave?",
                 *(case, item["files"]),
+            )
+
+    def _hint(self, scan: Path) -> None:
+        """Say once that scans with such names have labels of another scheme, where none was asked for."""
+        named = self.spec.schemes_of_file(scan)
+        if self.label_scheme is None and named and not self._hinted:
+            self._hinted = True
+            logger.warning(
+                "%s is named like the data of %s, but predictions are coded as %s (%s): add --label_scheme %s for the "
+                "other codes (%s)",
+                scan.name,
+                named[0],
+                self.spec.name,
+                ", ".join(map(str, self.spec.codes())),
+                named[0],
+                ", ".join(map(str, self.spec.codes(named[0]))),
             )
 
     def _volumes(self, class_map: Tensor, affine: Tensor) -> list[str]:

@@ -27,6 +27,8 @@ class Kind(Enum):
     CONSTANT = ("warning", "sequence without contrast")
     SPACING = ("warning", "other spacing")
     DOUBTFUL_PLACE = ("warning", "place or orientation in doubt")
+    MIXED_CODES = ("warning", "label codes that never meet")
+    EMPTY_REGION = ("warning", "region in no label map")
     BACKGROUND = ("warning", "background not 0, or skull")
     EMPTY_LABEL = ("warning", "label map without foreground")
     NOT_SCORED = ("warning", "test case without label map")

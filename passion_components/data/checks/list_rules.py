@@ -5,24 +5,57 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 
 from passion_components.data.checks.findings import CheckedCase, Finding, Kind
+from passion_components.data.label_codes import codes_that_never_meet
+from passion_components.datasets import DatasetSpec
 
 _MAX_LISTED = 5
 
 
-def list_findings(cases: Sequence[CheckedCase], missing_rates: Mapping[str, float]) -> Iterator[Finding]:
+def list_findings(
+    cases: Sequence[CheckedCase], missing_rates: Mapping[str, float], spec: DatasetSpec, scheme: str
+) -> Iterator[Finding]:
     """Everything that is wrong between cases, or with the training part as a whole.
 
     Args:
         cases: of all parts.
         missing_rates: share of the training cases that lack a modality, by its name; none without training cases.
+        spec: data set.
+        scheme: of its label files.
     """
     for name, rate in missing_rates.items():
         if rate == 1:
             yield Finding(
                 Kind.NEVER_PRESENT, (), f"training: no case has {name}; expected at least one for every sequence"
             )
+    yield from _codes(cases, spec, scheme)
     yield from _names(cases)
     yield from _shared_data(cases)
+
+
+def _codes(cases: Sequence[CheckedCase], spec: DatasetSpec, scheme: str) -> Iterator[Finding]:
+    """Codes as two schemes have them, and regions that no label map holds; unknown values are told by case."""
+    values = {str(case): case.volumes["label"].label_values or () for case in cases if "label" in case.volumes}
+    together = {value for of_case in values.values() for value in of_case}
+    codes = spec.codes(scheme)
+    seen = {codes.get(int(value)) for value in together}
+    if together - codes.keys() or seen <= {0}:
+        return
+    mixed = codes_that_never_meet(values, spec)
+    if mixed:
+        yield Finding(
+            Kind.MIXED_CODES,
+            (),
+            f"label maps: {mixed}, never both in one; are these files of two label schemes? recode them so that a "
+            f"class has one code",
+        )
+    for region, classes in spec.regions.items():
+        if not seen & set(classes):
+            yield Finding(
+                Kind.EMPTY_REGION,
+                (),
+                f"label maps: {region} is in none of {len(values)}; its scores will say nothing: "
+                f"is label_scheme right?",
+            )
 
 
 def _names(cases: Sequence[CheckedCase]) -> Iterator[Finding]:

@@ -106,7 +106,7 @@ def check_datalist(
     if jobs < 1:
         raise ValueError(f"jobs must be at least 1, got {jobs}")
     scheme = label_scheme(path) or spec.name
-    spec = spec.with_scheme(scheme)
+    coded = spec.with_scheme(scheme)
     parts = load_parts(path, spec.modalities)
     listed = [(part, case) for part, cases in parts.items() for case in cases]
     keys = [(part, case, key) for part, case in listed for key in case if key != "case"]
@@ -118,8 +118,8 @@ def check_datalist(
     checked = tuple(CheckedCase(part, name, of_case) for (part, name), of_case in files.items())
 
     rates = _missing_rates(parts.get("training", []), spec.modalities)
-    findings = [finding for case in checked for finding in case_findings(case, spec)]
-    findings += list_findings(checked, rates)
+    findings = [finding for case in checked for finding in case_findings(case, coded)]
+    findings += list_findings(checked, rates, spec, scheme)
     order = list(Kind)
     findings.sort(key=lambda finding: order.index(finding.kind))
     return Report(Path(path), spec.name, scheme, checked, tuple(findings), rates)

@@ -5,6 +5,7 @@ from itertools import product
 import nibabel as nib
 import numpy as np
 import pytest
+from scipy.ndimage import zoom
 
 from passion_components.data.checks.findings import Kind
 from passion_components.data.phantoms.brain import draw_brain
@@ -211,3 +212,26 @@ def test_volumes_of_one_4d_file_are_no_copies_of_each_other(drawn):
     drawn.write("all.nii.gz", np.stack([drawn.array(first, name) for name in names], -1))
     first |= {name: f"all.nii.gz#{index}" for index, name in enumerate(names)}
     assert drawn.report().findings == ()
+
+
+class TestCodesOfAllCases:
+    def test_codes_of_two_schemes_are_told_by_case(self, drawn):
+        drawn.change(drawn.first, "label", lambda array: np.where(array == 4, 3, array))
+        drawn.scheme = "brats2024"
+        kind, _, message = drawn.only_finding()
+        assert kind is Kind.MIXED_CODES and "3 in 1 case (training P1); 4 in 3 cases (training P2, " in message
+
+    def test_a_region_that_no_label_map_holds(self, drawn):
+        for entries in drawn.parts.values():
+            for entry in entries:
+                drawn.change(entry, "label", lambda array: np.where(array == 4, 1, array))
+        kind, _, message = drawn.only_finding()
+        assert kind is Kind.EMPTY_REGION and "ET is in none of 4" in message
+
+
+@pytest.mark.parametrize("order", [1, 3])
+def test_a_brain_resampled_by_splines_has_no_skull(drawn, order):
+    for key in ("flair", "t1ce", "t1", "t2", "label"):
+        of_key = 0 if key == "label" else order
+        drawn.change(drawn.first, key, lambda array, of_key=of_key: zoom(array.astype(np.float32), 1.25, order=of_key))
+    assert not any("skull" in finding.message for finding in drawn.report().findings)
