@@ -30,6 +30,7 @@ from passion_components.modalities import subset_table, subsets_within
 _OF_A_TRAINING = ("model.pt", "model_last.pt", "model.json", "history.csv", "preference.csv")
 _RUN_ARGUMENTS = ("run_id", "init_id", "final_id", "meta_file", "config_file", "logging_file", "tracking", "args_file")
 
+
 def check_arguments(*, objectives: Sequence[str] = (), presence_sampling: Sequence[str] = ()) -> None:
     """Refuse command lines that MONAI would accept in silence, and tell failures on the command line in one line.
 
@@ -92,8 +93,8 @@ def _check_output(output_dir: Path, resume: bool | str) -> None:
     checkpoints = [path.name for path in checkpoints_in(output_dir)]
     if resume and not checkpoints:
         raise UserError(
-            f"--resume True: {output_dir} holds no {STATE_FILE}; look for a mistyped --output_dir, or leave --resume out "
-            "to train from the start"
+            f"--resume True: {output_dir} holds no {STATE_FILE}; look for a mistyped --output_dir, or leave "
+            "--resume out to train from the start"
         )
     found = [*checkpoints, *(name for name in _OF_A_TRAINING if (output_dir / name).exists())]
     if found and not resume:
