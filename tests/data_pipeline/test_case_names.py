@@ -12,11 +12,11 @@ from passion_components.datasets import BRATS2020
 from passion_components.engines.checks import check_cases, check_scans
 
 BAD = ["/gt/P1/P1", "../../x", "a/b", "a\\b", "..", ".", "a\0b", "a\nb", "a\x1bb", "-rf", " a", "a "]
-BAD += ["\ud800", "é" * 91]
+BAD += ["é" * 91]
 
 
 def refusal(call, *args, **kwargs):
-    with pytest.raises((ValueError, SystemExit), match="cannot name a case|holds half of a character") as caught:
+    with pytest.raises((ValueError, SystemExit), match="cannot name a case") as caught:
         call(*args, **kwargs)
     message = str(caught.value)
     assert "\n" not in message and message.isprintable() and len(message) < 600
@@ -40,6 +40,9 @@ class TestNames:
             lambda: check_cases(datalist=path, part="test", modalities=BRATS2020.modalities),
         ):
             assert "datalist.json: entry 1 of part 'test'" in refusal(call)
+
+    def test_half_of_a_character_is_none(self):
+        refusal(checked_case_name, "\ud800", "x")
 
     @pytest.mark.parametrize("name", ["/gt/P1/P1", "../../x"])
     def test_and_from_a_table(self, name, make):
