@@ -16,6 +16,7 @@ from torch import nn
 from passion_components.data.datalists import datalist_hash, file_hashes, load_datalist, missing_rates
 from passion_components.datasets import DatasetSpec
 from passion_components.engines.settings import optimizer_settings, settings_of
+from passion_components.engines.weights_input import network_settings
 
 AS_LISTED = "as listed"
 """How presence is sampled where nothing reduces it at random."""
@@ -80,27 +81,24 @@ def describe_run(
 
 
 def describe_evaluation(
-    *, spec: DatasetSpec, network: nn.Module, datalist: Path | str, **settings: Any
+    *, spec: DatasetSpec, network: nn.Module, preprocessing: Transform, datalist: Path | str, **settings: Any
 ) -> dict[str, Any]:
     """What changes the scores of given weights: definitions of data set and network, datalist (absolute path, hash).
 
     Args:
         spec: data set.
-        network: its class and plain attributes count.
+        network: its class and arguments count, also those that no shape of a weight tells.
+        preprocessing: class and numbers of every transform count, as a hash.
         datalist: where the cases are listed.
         settings: everything else, kept under its name.
     """
-    plain = {
-        name: value
-        for name, value in sorted(vars(network).items())
-        if not name.startswith("_") and name != "training" and isinstance(value, bool | int | float | str | tuple)
-    }
     return {
         "dataset_definition": _digest(repr(spec)),
-        "network": f"{type(network).__name__} {plain}",
+        "network": network_settings(network) or {"class": type(network).__name__},
         "datalist": str(Path(datalist).absolute()),
         "datalist_hash": datalist_hash(datalist),
         **settings,
+        "preprocessing": _digest(json.dumps(settings_of(preprocessing), sort_keys=True)),
     }
 
 

@@ -14,8 +14,12 @@ from torch import nn
 from passion_components.backbones.base import Backbone
 from passion_components.data.errors import UserError, by
 from passion_components.datasets import DatasetSpec
+from passion_components.files import sha256_of
 
 logger = logging.getLogger(__name__)
+
+BEFORE = "before"
+"""Entry of the JSON beside weights that tells of those which lay there before, while they are being replaced."""
 
 _OF_THE_DATASET = ("dataset", "classes", "orientation", "normalisation", "central")
 """What no argument changes: where weights say otherwise they belong to another data set, or to another definition."""
@@ -97,10 +101,16 @@ def find_weights(ckpt: str, output_dir: Path | str, bundle_root: Path | str) -> 
 
 
 def read_about(weights: Path) -> Mapping[str, Any]:
-    """What the JSON beside weights says of them; empty where there is none."""
+    """What the JSON beside weights says of them; empty where there is none.
+
+    One that was written just before weights that it announces tells under :data:`BEFORE` of those that they replace.
+    """
     try:
         about = json.loads(weights.with_suffix(".json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        before = about.pop(BEFORE, None)
+        if isinstance(before, dict) and before.get("sha256") == sha256_of(weights):
+            return before
+    except (OSError, ValueError, AttributeError):
         return {}
     return about if isinstance(about, dict) else {}
 

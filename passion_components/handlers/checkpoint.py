@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from torch import nn
 
 from passion_components.data.errors import UserError
 from passion_components.engines.settings import differences
+from passion_components.engines.weights_input import BEFORE, read_about
 from passion_components.files import sha256_of, write_atomically, write_text_atomically
 
 logger = logging.getLogger(__name__)
@@ -40,15 +41,22 @@ def checkpoints_in(output_dir: Path | str) -> list[Path]:
     return [path for name in (STATE_FILE, PREVIOUS_FILE) if (path := Path(output_dir) / name).is_file()]
 
 
-def save_tensors(path: Path | str, content: Any) -> None:
+def save_tensors(path: Path | str, content: Any, announce: Callable[[str], None] | None = None) -> None:
     """``torch.save``, atomically and with equal bytes for equal content.
 
     Given a path, torch writes its name into the file, here that of the temporary one; given an open file it does not.
+
+    Args:
+        path: the file.
+        content: tensors, numbers, strings, lists and dicts.
+        announce: called with the SHA-256 of what is about to lie at ``path``.
     """
 
     def write(partial: Path) -> None:
         with open(partial, "wb") as file:
             torch.save(content, file)
+        if announce is not None:
+            announce(sha256_of(partial))
 
     write_atomically(path, write)
 
@@ -58,7 +66,7 @@ class TrainingCheckpointHandler:
 
     In ``output_dir``: ``model_last.pt``, the weights of the last epoch; ``model.pt``, those of the epoch with the best
     mean Dice over validation cases and subsets, or of the last one as long as there was no validation; beside each a
-    ``.json`` that says what it was trained on; ``checkpoint.pt``, the state from which a run goes on, and
+    ``.json`` that says what it was trained on, at any moment; ``checkpoint.pt``, the state from which a run goes on, and
     ``checkpoint_previous.pt``, that of the epoch before, for the case that the former is damaged. The state is written
     last, so that whatever it names is complete. Only plain tensors, numbers, strings, lists and dicts are saved.
 
@@ -211,10 +219,17 @@ class TrainingCheckpointHandler:
         return self.validator.state.metrics.get("mean_dice")
 
     def _save_weights(self, name: str, weights: dict[str, torch.Tensor], about: dict[str, Any]) -> None:
+        """Write weights and their ``.json``, which tells of the old ones too while it is unknown which are there."""
         path = self.output_dir / f"{name}.pt"
-        save_tensors(path, weights)
-        text = json.dumps({"sha256": sha256_of(path)} | about, indent=2, sort_keys=True)
-        write_text_atomically(path.with_suffix(".json"), text + "\n")
+        before = read_about(path) if path.exists() else {}
+
+        def tell(sha256: str, before: Mapping[str, Any]) -> None:
+            said = {"sha256": sha256} | about | ({BEFORE: before} if before else {})
+            write_text_atomically(path.with_suffix(".json"), json.dumps(said, indent=2, sort_keys=True) + "\n")
+
+        save_tensors(path, weights, announce=lambda sha256: tell(sha256, before))
+        if before:
+            tell(sha256_of(path), {})
 
 
 def _read_state(path: Path) -> dict[str, Any]:

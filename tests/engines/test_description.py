@@ -7,8 +7,9 @@ import torch
 from monai.transforms import Compose, RandFlipd
 from torch import nn
 
-from passion_components.datasets import BRATS2020
-from passion_components.engines.description import describe_run
+from passion_components.backbones.mmformer import MMFormer
+from passion_components.datasets import BRATS2020, MYOPS2020
+from passion_components.engines.description import describe_evaluation, describe_run
 from passion_components.engines.settings import differences, optimizer_settings, settings_of
 from passion_components.objectives import PassionObjective
 from passion_components.preference import RelativePreference
@@ -94,3 +95,29 @@ class TestDescribeRun:
         assert said["optimizer"]["weight_decay"] == 0.01
         assert said["objective"].startswith("PassionObjective( lambda1=0.5")
         assert said["objective_settings"]["class"] == "PassionObjective"
+
+
+class TestDescribeEvaluation:
+    @pytest.fixture
+    def describe(self, tmp_path):
+        path = tmp_path / "datalist.json"
+        path.write_text(json.dumps({"training": [], "validation": [], "test": []}))
+
+        def run(prob=0.5, **changed):
+            sizes = {"img_size": (32, 32), "spatial_dims": 2, "width": 2, "token_dim": 8, "mlp_dim": 8, "num_heads": 2}
+            network = MMFormer(n_modalities=3, n_classes=4, **(sizes | changed))
+            preprocessing = Compose([RandFlipd("image", prob=prob)])
+            return describe_evaluation(
+                spec=MYOPS2020, network=network, preprocessing=preprocessing, datalist=path, part="test"
+            )
+
+        return run
+
+    def test_what_no_shape_tells_of_a_network_counts(self, describe):
+        assert differences(describe(), describe(num_heads=4)) == {"network.num_heads": (2, 4)}
+        changed = differences(describe(), describe(token_layout="published"))
+        assert changed == {"network.token_layout": ("aligned", "published")}
+
+    def test_a_number_of_the_preprocessing_counts(self, describe):
+        assert differences(describe(), describe(prob=0.25)).keys() == {"preprocessing"}
+        assert describe() == json.loads(json.dumps(describe())) and describe()["part"] == "test"

@@ -3,6 +3,7 @@
 import csv
 import json
 import math
+import os
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -12,6 +13,7 @@ import torch
 from ignite.engine import Engine, Events
 
 from passion_components.data.dataset import CaseDataset
+from passion_components.engines.weights_input import read_about
 from passion_components.files import sha256_of
 from passion_components.handlers.checkpoint import NonFiniteWeightsError, ResumeError, TrainingCheckpointHandler
 from passion_components.handlers.history import LossHistoryHandler
@@ -289,6 +291,28 @@ class TestCheckpoint:
         train([0.1])
         names = {path.name for path in tmp_path.iterdir()}
         assert names == {"checkpoint.pt", "model.pt", "model.json", "model_last.pt", "model_last.json"}
+
+    @pytest.mark.parametrize("at", ["model.pt", "model.json"])
+    def test_a_kill_between_weights_and_what_is_said_of_them_leaves_a_pair(self, train, tmp_path, monkeypatch, at):
+        train([0.1])
+        told, replace = [], os.replace
+
+        def killed(source, target):
+            told.extend([at] if Path(target).name == at else [])
+            if len(told) == (2 if at == "model.json" else 1):
+                raise KeyboardInterrupt
+            replace(source, target)
+
+        monkeypatch.setattr(os, "replace", killed)
+        with pytest.raises(KeyboardInterrupt):
+            train([None, 0.2], resume=True)
+        monkeypatch.undo()
+        epoch = 2 if at == "model.json" else 1
+        about = read_about(tmp_path / "model.pt")
+        assert about["sha256"] == sha256_of(tmp_path / "model.pt") and about["epoch"] == epoch
+        assert self.saved(tmp_path, "model") == epoch
+        train([None, 0.2], resume=True)
+        assert "before" not in (tmp_path / "model.json").read_text() and self.saved(tmp_path, "model") == 2
 
     def test_epochs_count_whatever_their_number_of_steps(self, train):
         train([None, None], batches=4)
