@@ -1,31 +1,14 @@
-"""Names of MRI sequences and their subsets; the only file in which the order of modalities matters."""
+"""Subsets of a data set's sequences; the only file in which the order of modalities matters."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from itertools import combinations
 
 import torch
 
-ALIASES: Mapping[str, tuple[str, ...]] = {
-    "flair": ("flair", "fla", "t2f", "t2flair"),
-    "t1ce": ("t1ce", "t1c", "t1gd", "t1post", "t1c+", "t1+c", "t1+", "t1+gd", "t1wce", "t1wc", "t1wgd", "t1wpost"),
-    "t1": ("t1", "t1n", "t1w", "t1pre"),
-    "t2": ("t2", "t2w"),
-    "bssfp": ("bssfp", "c0"),
-    "lge": ("lge", "de"),
-}
-"""Spellings, in lower case, by which a sequence is known in file names; the first one is ours."""
-
 PUBLISHED_MODALITIES = ("flair", "t1ce", "t1", "t2")
 """Order in the published code: of its encoders, hence of a loaded network's image channels, and of its split files."""
-
-_CANONICAL = {alias: name for name, aliases in ALIASES.items() for alias in aliases}
-
-
-def canonical_modality(word: str) -> str | None:
-    """Our name of the sequence that ``word`` spells, or None where it spells none."""
-    return _CANONICAL.get(word.lower())
 
 
 def all_subsets(modalities: Sequence[str]) -> list[tuple[str, ...]]:

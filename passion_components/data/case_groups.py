@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from passion_components.data.file_names import ReadName, read_file_name, read_name
+from passion_components.datasets import DatasetSpec
 
 FOLDERS_WITHIN_A_CASE = ("anat", "dicom", "dcm", "nifti", "nii", "mri", "images", "scans")
 
@@ -33,22 +34,21 @@ class Group:
         return dict(found)
 
 
-def group_by_folder(images: Iterable[Path], source: Path, modalities: Sequence[str]) -> list[Group]:
+def group_by_folder(images: Iterable[Path], source: Path, spec: DatasetSpec) -> list[Group]:
     """Images below ``source`` by the folder of their patient, or visit, sorted.
 
     Folders like ``anat`` or ``dicom``, and folders named like a sequence, belong to what they lie in; a folder named
     like a sequence directly in ``source`` is one only where no other folder beside it holds scans.
     """
-    reads = {image: read_file_name(image, modalities) for image in images}
+    reads = {image: read_file_name(image, spec) for image in images}
     parts_of = {image: image.relative_to(source).parts[:-1] for image in reads}
     others_hold_scans = any(
-        reads[image].is_scan and parts and not _is_within_a_case(parts[0], modalities)
-        for image, parts in parts_of.items()
+        reads[image].is_scan and parts and not _is_within_a_case(parts[0], spec) for image, parts in parts_of.items()
     )
     groups: dict[tuple[str, ...], Group] = {}
     for image, parts in parts_of.items():
         kept = parts[:1] if others_hold_scans and parts[:1] and parts[0].lower() not in FOLDERS_WITHIN_A_CASE else ()
-        inner = tuple(part for part in parts[len(kept) :] if not _is_within_a_case(part, modalities))
+        inner = tuple(part for part in parts[len(kept) :] if not _is_within_a_case(part, spec))
         groups.setdefault((*kept, *inner), Group((*kept, *inner))).images[image] = reads[image]
     return [groups[folder] for folder in sorted(groups)]
 
@@ -87,7 +87,7 @@ def extends(name: str, beginning: str) -> bool:
     return name.casefold().startswith(beginning.casefold()) and (not rest or rest[0] in "_-. ")
 
 
-def _is_within_a_case(folder: str, modalities: Sequence[str]) -> bool:
+def _is_within_a_case(folder: str, spec: DatasetSpec) -> bool:
     return folder.lower() in FOLDERS_WITHIN_A_CASE or (
-        read_name(folder, modalities).is_scan and not read_name(folder, modalities).beginning
+        read_name(folder, spec).is_scan and not read_name(folder, spec).beginning
     )

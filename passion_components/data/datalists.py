@@ -21,8 +21,8 @@ import torch
 
 from passion_components.data.case_names import checked_case_name
 from passion_components.data.image_files import split_index
+from passion_components.datasets import known_sequence
 from passion_components.files import content_hashes, write_atomically
-from passion_components.modalities import canonical_modality
 
 _SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 PARTS = ("training", "validation", "test")
@@ -243,7 +243,7 @@ def _cases_of(path: Path | str, part: str, entries: Any, modalities: Sequence[st
         _check_keys(where, entry, modalities)
         files = {key: os.path.abspath(folder / entry[key]) for key in (*modalities, "label") if key in entry}
         if not files.keys() & set(modalities):
-            others = [key for key in entry if canonical_modality(key)]
+            others = [key for key in entry if known_sequence(key)]
             hint = f"; it has {', '.join(others)}: is the datalist of another data set?" if others else ""
             raise ValueError(f"{where} has no modality; expected at least one of {', '.join(modalities)}{hint}")
         cases.append({"case": entry["case"], **files})
@@ -258,7 +258,7 @@ def _check_keys(where: str, entry: Mapping[str, Any], modalities: Sequence[str])
             if not isinstance(value, str) or not value:
                 raise ValueError(f"{where}: {key} must be a path, got {value!r}; leave the key out if there is no file")
         elif key != "case":
-            meant = canonical_modality(key) or next(iter(get_close_matches(key.lower(), accepted, n=1)), None)
+            meant = known_sequence(key) or next(iter(get_close_matches(key.lower(), accepted, n=1)), None)
             if meant in accepted:
                 raise ValueError(
                     f"{where}: unknown key {key!r} (did you mean {meant}?); accepted: {', '.join(accepted)}"

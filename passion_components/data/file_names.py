@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from passion_components.data.image_files import stem
-from passion_components.modalities import canonical_modality
+from passion_components.datasets import DatasetSpec, roles, spelling, vocabulary
 
-LABEL_WORDS = ("seg", "segm", "gd", "label", "mask")
 CONTRAST_WORDS = ("post", "gd", "ce", "c", "+c", "c+", "gad", "gado", "gadolinium", "contrast", "postcontrast")
 NATIVE_WORDS = ("pre", "native", "precontrast", "noncontrast")
 TECHNIQUE_WORDS = ("ax", "axial", "sag", "sagittal", "cor", "coronal", "tra", "3d", "2d")
@@ -43,36 +42,43 @@ class ReadName:
         return self.key not in (None, "label")
 
 
-def read_file_name(path: Path, modalities: Sequence[str]) -> ReadName:
+def read_file_name(path: Path, spec: DatasetSpec) -> ReadName:
     """As :func:`read_name`; the name of the file's folder, where the file's begins with it, names the case only."""
     name, folder = stem(path), path.parent.name
     if (
         len(folder) < len(name)
         and name.lower().startswith(folder.lower())
         and name[len(folder)] in "_-. "
-        and not read_name(folder, modalities).has_sequence
+        and not read_name(folder, spec).has_sequence
     ):
-        inner = read_name(name[len(folder) + 1 :], modalities)
+        inner = read_name(name[len(folder) + 1 :], spec)
         beginning = f"{name[: len(folder)]}{name[len(folder)]}{inner.beginning}" if inner.beginning else folder
         bids = _BIDS.fullmatch(name)
         return ReadName(inner.key, bids[1] if bids else beginning, inner.problem, inner.has_sequence)
-    return read_name(name, modalities)
+    return read_name(name, spec)
 
 
-def read_name(name: str, modalities: Sequence[str]) -> ReadName:
+def read_name(name: str, spec: DatasetSpec) -> ReadName:
     """Sequence or label map that a name without ending tells, and what it begins with.
 
-    The name is cut into words at ``_``, ``-``, ``.`` and spaces. Its last word must be a spelling of a sequence
-    (:data:`passion_components.modalities.ALIASES`), a word of contrast beside one, or one of ``LABEL_WORDS``. A word
-    of contrast anywhere makes T1 t1ce; T2 with FLAIR is FLAIR. What names two other sequences, or a sequence and a
-    label map, is not guessed. ``gd`` is a label map (of MyoPS2020) only where the data set has no t1ce.
+    The name is cut into words at ``_``, ``-``, ``.`` and spaces; a spelling of several words stays in one piece. Its
+    last word must be a spelling of a sequence, a word of contrast beside one, or one for label maps, as the data set
+    has them. A word of contrast anywhere makes T1 t1ce; T2 with FLAIR is FLAIR. What names two other sequences, or a
+    sequence and a label map, is not guessed.
     """
-    pieces = [(match[0], match.start()) for match in re.finditer(r"[^_\-. ]+", name)]
-    words = [word.lower() for word, _ in pieces]
-    sequences = [_sequence_at(words, index, modalities) for index in range(len(words))]
+    role_of, of_role = vocabulary(spec), roles(spec)
+    label_words = {spelling(word) for word in spec.label_words}
+    pieces = _pieces(name, role_of.keys() | label_words)
+    words = [spelling(word) for word, _ in pieces]
+    sequences = [
+        role if (role := role_of.get(word)) in of_role or index == len(words) - 1 else None
+        for index, word in enumerate(words)
+    ]
     contrast = [_contrast_at(words, sequences, index) for index in range(len(words))]
-    is_label = bool(words) and words[-1] in LABEL_WORDS and not (words[-1] == "gd" and "t1ce" in modalities)
-    key, problem = _decide({name for name in sequences if name}, contrast, is_label, words, modalities)
+    is_label = bool(words) and words[-1] in label_words
+    key, problem = _decide(
+        {name for name in sequences if name}, contrast, is_label, bool(words and sequences[-1]), of_role
+    )
     first = len(words)
     while first and (
         sequences[first - 1]
@@ -90,10 +96,18 @@ def read_name(name: str, modalities: Sequence[str]) -> ReadName:
     return ReadName(key, beginning, problem, any(sequences) or True in contrast)
 
 
-def _sequence_at(words: Sequence[str], index: int, modalities: Sequence[str]) -> str | None:
-    """The sequence that a word spells; before the last word only those of the data set count."""
-    sequence = canonical_modality(words[index])
-    return sequence if sequence in modalities or index == len(words) - 1 else None
+def _pieces(name: str, known: Collection[str]) -> list[tuple[str, int]]:
+    """Words of a name and where they begin; a known spelling of several words, joined by ``_``, is one."""
+    single = list(re.finditer(r"[^_\-. ]+", name))
+    longest = max((word.count("_") for word in known), default=0)
+    pieces, first = [], 0
+    while first < len(single):
+        ends = range(min(first + longest, len(single) - 1), first, -1)
+        joined = (last for last in ends if spelling(name[single[first].start() : single[last].end()]) in known)
+        last = next(joined, first)
+        pieces.append((name[single[first].start() : single[last].end()], single[first].start()))
+        first = last + 1
+    return pieces
 
 
 def _contrast_at(words: Sequence[str], sequences: Sequence[str | None], index: int) -> bool | None:
@@ -110,25 +124,25 @@ def _contrast_at(words: Sequence[str], sequences: Sequence[str | None], index: i
 
 
 def _decide(
-    found: set[str], contrast: Sequence[bool | None], is_label: bool, words: Sequence[str], modalities: Sequence[str]
+    found: set[str], contrast: Sequence[bool | None], is_label: bool, ends_in_one: bool, of_role: Mapping[str, str]
 ) -> tuple[str | None, str]:
-    """What is named, or why that is not clear."""
+    """The modality that is named by roles, or why that is not clear; ``of_role`` names modalities by role."""
     if found == {"t2", "flair"}:
         found = {"flair"}
     if found and found <= {"t1", "t1ce"} and (True in contrast or "t1ce" in found):
         if False in contrast:
             return None, "says both with and without contrast"
         found = {"t1ce"}
-    together = " and ".join(sorted(found))
+    together = " and ".join(sorted(of_role.get(role, role) for role in found))
     if is_label:
         return (None, f"names {together} and a label map") if found else ("label", "")
     if len(found) > 1:
         return None, f"names {together}"
     if not found:
         return None, "names no sequence"
-    (sequence,) = found
-    if canonical_modality(words[-1]) is None and contrast[-1] is None:
+    (role,) = found
+    if not ends_in_one and contrast[-1] is None:
         return None, f"names {together}, but ends in another word"
-    if sequence not in modalities:
-        return None, f"{sequence} is none of {', '.join(modalities)}"
-    return sequence, ""
+    if role not in of_role:
+        return None, f"{role} is none of {', '.join(of_role.values())}"
+    return of_role[role], ""

@@ -6,7 +6,6 @@ from collections import defaultdict
 from pathlib import Path
 
 from passion_components.data.case_groups import group_by_folder, unique_names
-from passion_components.data.file_names import LABEL_WORDS
 from passion_components.data.found_cases import FoundCases
 from passion_components.data.image_files import images_below
 from passion_components.datasets import DatasetSpec
@@ -31,7 +30,7 @@ def find_named_cases(source: Path, spec: DatasetSpec) -> FoundCases:
     """
     found = FoundCases()
     files: dict[Place, Files] = defaultdict(lambda: defaultdict(list))
-    for group in group_by_folder(images_below(source, found.notes), source, spec.modalities):
+    for group in group_by_folder(images_below(source, found.notes), source, spec):
         for beginning, images in group.by_beginning().items():
             name = beginning or (group.folder[-1] if group.folder else source.resolve().name)
             for image, read in images.items():
@@ -44,14 +43,14 @@ def find_named_cases(source: Path, spec: DatasetSpec) -> FoundCases:
     places = list(files)
     names, notes = unique_names(dict(enumerate(places)))
     found.notes += notes
-    label = f"<case>_{{{','.join(LABEL_WORDS)}}}"
+    label = f"<case>_{{{','.join(spec.label_words)}}}"
     for number, place in enumerate(places):
         found.add(names[number], files[place], label=label)
-    return found.need_cases(source, [f"<case>/<case>_{{{spec.modalities[0]},...,{LABEL_WORDS[0]}}}.nii.gz"])
+    return found.need_cases(source, [f"<case>/<case>_{{{spec.modalities[0]},...,{spec.label_words[0]}}}.nii.gz"])
 
 
 def _unused(image: Path, problem: str, spec: DatasetSpec) -> str:
-    words = ", ".join((*spec.modalities, LABEL_WORDS[0]))
+    words = ", ".join((*spec.modalities, spec.label_words[0]))
     return (
         f"{image}: {problem}; expected for {spec.name} <case>_<word> with a word like {words}: rename it if it "
         f"belongs to a case, or use --pattern"

@@ -67,7 +67,7 @@ def _channels(path: Path, description: Mapping[str, Any], spec: DatasetSpec, fou
     names = description.get("channel_names", description.get("modality"))
     if not isinstance(names, dict) or not all(str(number).isdigit() for number in names):
         raise ValueError(f"{path}: expected channel_names (or modality) like {{'0': 'FLAIR', ...}}, got {names!r}")
-    channels = {int(number): read_name(str(name), spec.modalities).key for number, name in names.items()}
+    channels = {int(number): read_name(str(name), spec).key for number, name in names.items()}
     known = {number: name for number, name in channels.items() if name in spec.modalities}
     found.notes += [
         f"{path}: channel {number} is {name!r}, no sequence of {spec.name}; left out"

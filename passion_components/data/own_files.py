@@ -147,7 +147,7 @@ def _key(name: str, spec: DatasetSpec, *others: str) -> str | None:
     """The modality that a word spells, ``label``, or one of the others; None for any other word."""
     if name.lower() in ("label", *others):
         return name.lower()
-    read = read_name(name, spec.modalities)
+    read = read_name(name, spec)
     return read.key if read.is_scan and not read.beginning else None
 
 
@@ -176,8 +176,8 @@ def _letters(pattern: str) -> int:
 
 def _named_otherwise(file: Path, key: str, pattern: str, spec: DatasetSpec) -> str | None:
     """The other sequence that a file's name says, if the pattern does not say it too."""
-    named = read_file_name(file, spec.modalities)
-    asked = read_name(re.sub(r"[*?]", "", _FIELD.sub("", stem(Path(pattern)))), spec.modalities)
+    named = read_file_name(file, spec)
+    asked = read_name(re.sub(r"[*?]", "", _FIELD.sub("", stem(Path(pattern)))), spec)
     return named.key if key != "label" and named.is_scan and named.key not in (key, asked.key) else None
 
 

@@ -57,7 +57,7 @@ def find_scan_cases(dataset_dir: Path | str, spec: DatasetSpec) -> ScanFolder:
             f"{dataset_dir}: {found}; dataset_dir must be a folder of cases, one case's folder, or a datalist"
         )
     scans = ScanFolder()
-    groups = group_by_folder(images_below(folder, scans.warnings), folder, spec.modalities)
+    groups = group_by_folder(images_below(folder, scans.warnings), folder, spec)
     _warn_of_empty_folders(scans, folder, groups)
     wanted = [case for group in _holding_cases(scans, folder, groups) for case in _cases_in(scans, folder, group)]
     names, notes = unique_names({number: (group, name) for number, (group, name, _) in enumerate(wanted)})
@@ -200,7 +200,7 @@ def _add_case(scans: ScanFolder, case: str, images: Sequence[Path], spec: Datase
         return
     found: dict[str, list[Path]] = defaultdict(list)
     for image in images:
-        read = read_file_name(image, spec.modalities)
+        read = read_file_name(image, spec)
         if read.is_scan:
             found[str(read.key)].append(image)
     for name, files in found.items():
@@ -217,7 +217,7 @@ def _add_case(scans: ScanFolder, case: str, images: Sequence[Path], spec: Datase
     if not found:
         names = ", ".join(file.name for file in images)
         accepted = ", ".join(f"{case}_{name}.nii.gz" for name in spec.modalities)
-        whys = {read_file_name(file, spec.modalities).problem for file in images} - {"", "names no sequence"}
+        whys = {read_file_name(file, spec).problem for file in images} - {"", "names no sequence"}
         why = f" ({'; '.join(sorted(whys))})" if whys else ""
         scans.failures.append((case, f"{case}: no known sequence among {names}{why}; expected any of {accepted}"))
         return

@@ -33,7 +33,7 @@ class TestOneReader:
         ],
     )
     def test_sequence_and_case(self, name, key, beginning):
-        read = read_name(name, BRATS2020.modalities)
+        read = read_name(name, BRATS2020)
         assert (read.key, read.beginning, read.problem) == (key, beginning, "")
 
     @pytest.mark.parametrize(
@@ -49,12 +49,12 @@ class TestOneReader:
         ],
     )
     def test_what_is_not_clear_is_no_guess_and_looks_like_a_scan(self, name, problem):
-        read = read_name(name, BRATS2020.modalities)
+        read = read_name(name, BRATS2020)
         assert read.key is None and read.problem == problem and read.has_sequence
 
     def test_gd_is_a_label_map_where_no_sequence_has_contrast(self):
-        assert read_name("myops_training_101_gd", MYOPS2020.modalities).key == "label"
+        assert read_name("myops_training_101_gd", MYOPS2020).key == "label"
 
     def test_the_name_of_the_folder_is_the_case_not_a_sequence(self):
-        read = read_file_name(Path("x-T1x_3/x-T1x_3_post-op_flair.nii"), BRATS2020.modalities)
+        read = read_file_name(Path("x-T1x_3/x-T1x_3_post-op_flair.nii"), BRATS2020)
         assert (read.key, read.beginning) == ("flair", "x-T1x_3_post-op")

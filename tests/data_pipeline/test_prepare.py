@@ -40,7 +40,7 @@ class TestNamedFiles:
     @pytest.mark.parametrize(
         ("files", "message"),
         [
-            (brats_case("B", ("t1", "t2")), r"B: no label map, expected <case>_\{seg,segm,gd,label,mask\}; left out"),
+            (brats_case("B", ("t1", "t2")), r"B: no label map, expected <case>_\{seg,segm,label,mask\}; left out"),
             (brats_case("B", ("seg",)), "B: a label map without any sequence; left out"),
             ([*brats_case("B"), "B/B_t1.nii"], r"B: t1 is there 2 times \(.*B_t1.nii and .*B_t1.nii.gz\).*; left out"),
             (["B/B_dwi.nii"], "B_dwi.nii: names no sequence; expected for brats2020 .* flair, t1ce, t1, t2, seg"),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import nibabel as nib
 import numpy as np
@@ -127,10 +127,12 @@ def _doubtful_place(case: CheckedCase, _: DatasetSpec) -> Iterator[tuple[Kind, s
 
 
 def _background(case: CheckedCase, spec: DatasetSpec) -> Iterator[tuple[Kind, str]]:
-    """Foreground of brains is what is not 0, so that everything outside must be exactly 0."""
-    if spec.spatial_dims != 3 or spec.orientation is None or spec.foreground != "nonzero":
-        return
+    """Extracted brains have exactly 0 everywhere outside; whole heads have air and bone."""
     seen = {key: volume for key, volume in case.sequences.items() if volume.contrast}
+    if spec.skull == "expected":
+        yield from _extracted(case, seen, spec)
+    if spec.skull != "unexpected" or spec.foreground != "nonzero":
+        return
     nonzero = [key for key, volume in seen.items() if volume.zero_share < MIN_ZERO_SHARE or not volume.zero_corners]
     dim = [key for key, volume in seen.items() if key not in nonzero and volume.dim_share > MAX_DIM_SHARE]
     if nonzero:
@@ -146,6 +148,20 @@ def _background(case: CheckedCase, spec: DatasetSpec) -> Iterator[tuple[Kind, st
             Kind.BACKGROUND,
             f"{case}: looks as if the skull was not removed (voxels up to {DIM:.0%} of the bright ones, as in air and "
             f"bone: {shares}); expected 0 everywhere outside the brain: extract the brain",
+        )
+
+
+def _extracted(case: CheckedCase, seen: Mapping[str, VolumeFacts], spec: DatasetSpec) -> Iterator[tuple[Kind, str]]:
+    bare = [
+        key
+        for key, volume in seen.items()
+        if volume.zero_corners and volume.zero_share >= MIN_ZERO_SHARE and volume.dim_share <= MAX_DIM_SHARE
+    ]
+    if bare:
+        yield (
+            Kind.BACKGROUND,
+            f"{case}: looks as if the skull was removed ({', '.join(bare)}); scans of {spec.name} show the whole "
+            f"head: use the scans as they were acquired",
         )
 
 

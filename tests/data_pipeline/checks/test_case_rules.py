@@ -170,10 +170,18 @@ class TestBackground:
         drawn.change(drawn.first, "t1", lambda array: np.where(array != 0, rng.normal(size=SIZE), 0))
         assert not drawn.report().findings
 
-    @pytest.mark.parametrize("other", [{"foreground": "above_background"}, {"orientation": None}])
+    @pytest.mark.parametrize("other", [{"foreground": "above_background"}, {"skull": None}])
     def test_data_sets_of_another_kind_may_have_a_background(self, drawn, other):
         drawn.change(drawn.first, "t1", partial(head, air=30, bone=30))
         assert not drawn.report(replace(BRATS2020, **other)).findings
+
+    def test_brains_of_a_data_set_of_whole_heads_are_told_and_heads_are_not(self, drawn):
+        heads = replace(BRATS2020, skull="expected")
+        found = drawn.report(heads).findings
+        assert "training P1: looks as if the skull was removed (flair, " in found[0].message and len(found) == 4
+        for key in BRATS2020.modalities:
+            drawn.change(drawn.first, key, partial(head, air=30, bone=30))
+        assert [finding.cases[0].name for finding in drawn.report(heads).findings] == ["P2", "P3", "P4"]
 
     def test_scans_of_a_data_set_with_background_are_no_finding(self, drawn):
         label = drawn.write("seg.nii", drawn.array(drawn.first, "label").clip(0, 1))

@@ -1,4 +1,4 @@
-"""What differs between data sets, as data: no code elsewhere asks which data set it serves."""
+"""What a data set is: no code elsewhere asks which one it serves."""
 
 from __future__ import annotations
 
@@ -31,6 +31,13 @@ class DatasetSpec:
         class_names: what descriptions call classes, or several of them together -> class indices, besides ``classes``
             and ``regions``; in the form that :func:`plain` gives them.
         scheme_file_names: regular expression of a file's name without ending -> the schemes of data that is so named.
+        spellings: modality -> words that stand for it in names of files, besides its own; any case of letters, words
+            of several parts joined by ``_``.
+        label_words: words that stand for a label map in names of files.
+        skull: whether scans show the whole head: ``unexpected`` (brains are extracted), ``expected``, or None where
+            that is no question.
+        axial_slices: whether slices across the last axis must be the ones that were acquired.
+        crop_to_foreground: whether images are cropped to the box around their foreground.
     """
 
     name: str
@@ -48,6 +55,11 @@ class DatasetSpec:
     other_label_schemes: Mapping[str, Mapping[int, int]] = field(default_factory=dict)
     class_names: Mapping[str, tuple[int, ...]] = field(default_factory=dict, repr=False)
     scheme_file_names: Mapping[str, tuple[str, ...]] = field(default_factory=dict, repr=False)
+    spellings: Mapping[str, tuple[str, ...]] = field(default_factory=dict, repr=False)
+    label_words: tuple[str, ...] = field(default=("seg", "segm", "label", "mask"), repr=False)
+    skull: str | None = field(default=None, repr=False)
+    axial_slices: bool = field(default=False, repr=False)
+    crop_to_foreground: bool = field(default=False, repr=False)
 
     @property
     def label_schemes(self) -> Mapping[str, Mapping[int, int]]:
@@ -90,82 +102,12 @@ class DatasetSpec:
         return next(code for code, index in self.codes(scheme).items() if index == class_index)
 
 
-BRATS2020 = DatasetSpec(
-    name="brats2020",
-    modalities=("flair", "t1ce", "t1", "t2"),
-    classes=("background", "necrotic and non-enhancing tumour core", "edema", "enhancing tumour"),
-    label_codes={0: 0, 1: 1, 2: 2, 4: 3},
-    regions={"WT": (1, 2, 3), "TC": (1, 3), "ET": (3,)},
-    spatial_dims=3,
-    spacing=(1.0, 1.0, 1.0),
-    crop=(80, 80, 80),
-    other_label_schemes={
-        "brats2023": {0: 0, 1: 1, 2: 2, 3: 3},
-        "brats2024": {0: 0, 1: 1, 2: 2, 3: 3, 4: 0},  # 4 is the resection cavity, no part of the tumour
-        "msd": {0: 0, 1: 2, 2: 1, 3: 3},
-    },
-    class_names={
-        "necrosis": (1,),
-        "ncr": (1,),
-        "net": (1,),
-        "ncr/net": (1,),
-        "necrotic tumour core": (1,),
-        "non enhancing tumour": (1,),
-        "non enhancing tumour core": (1,),
-        "ed": (2,),
-        "peritumoral edema": (2,),
-        "peritumoural edema": (2,),
-        "snfh": (2,),
-        "gd enhancing tumour": (3,),
-        "resection cavity": (0,),
-        "rc": (0,),
-        "whole tumour": (1, 2, 3),
-        "tumour core": (1, 3),
-    },
-    scheme_file_names={r".*-t(1n|1c|2w|2f)": ("brats2023", "brats2024"), r"BRATS_\d{3}(_\d{4})?": ("msd",)},
-)
-
-MYOPS2020 = DatasetSpec(
-    name="myops2020",
-    modalities=("bssfp", "lge", "t2"),
-    classes=("background", "left ventricular blood pool", "right ventricular blood pool", "myocardium"),
-    label_codes={0: 0, 500: 1, 600: 2, 200: 3, 1220: 3, 2221: 3},
-    regions={"LVB": (1,), "RVB": (2,), "MYO": (3,)},
-    spatial_dims=2,
-    spacing=(0.75, 0.75),
-    crop=(256, 256),
-    orientation=None,
-    central=True,
-)
-
-TCGA_LGG = DatasetSpec(
-    name="tcga_lgg",
-    modalities=("t1", "flair", "t1ce"),
-    classes=("background", "lesion"),
-    label_codes={0: 0, 1: 1},
-    regions={"lesion": (1,)},
-    spatial_dims=2,
-    spacing=(2.4, 2.4),
-    crop=(96, 96),
-    foreground="above_background",
-    class_weights=(0.5, 1.5),  # those of Eq. 1 vanish on the two thirds of the slices that hold no lesion
-)
-
-DATASETS: Mapping[str, DatasetSpec] = {spec.name: spec for spec in (BRATS2020, MYOPS2020, TCGA_LGG)}
-
-
 def plain(name: str) -> str:
     """A name of a class in one spelling: lower case, British, words apart."""
     words = name.lower().replace("tumour", "tumor").replace("tumor", "tumour").replace("oedema", "edema")
     return " ".join(re.split(r"[\s_-]+", words.strip()))
 
 
-def dataset_spec(name: str) -> DatasetSpec:
-    """The data set of that name.
-
-    Raises:
-        ValueError: no such data set.
-    """
-    if name not in DATASETS:
-        raise ValueError(f"unknown data set {name!r}; accepted: {', '.join(DATASETS)}")
-    return DATASETS[name]
+def spelling(word: str) -> str:
+    """A word of a file's name as spellings are compared: lower case, ``_`` between its parts."""
+    return re.sub(r"[_\-. ]+", "_", word.lower())
