@@ -7,15 +7,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 import nibabel as nib
 import numpy as np
 
-from passion_components.data.checks.facts import DIM, MAX_DIM_SHARE, VolumeFacts
+from passion_components.data.checks.facts import DIM, MAX_DIM_SHARE, MAX_NEGATIVE_SHARE, MIN_ZERO_SHARE, VolumeFacts
 from passion_components.data.checks.findings import CheckedCase, Finding, Kind
 from passion_components.data.errors import CaseError, by
 from passion_components.data.grid import Grid, check_one_grid
 from passion_components.data.volumes import non_finite_problem
 from passion_components.datasets import DatasetSpec
-
-MIN_ZERO_SHARE = 0.2
-"""A brain in its box leaves about half of the voxels outside; below this share the background is not 0."""
 
 _SPACING_TOLERANCE = 1e-3
 _MAX_LISTED = 8
@@ -165,6 +162,21 @@ def _extracted(case: CheckedCase, seen: Mapping[str, VolumeFacts], spec: Dataset
         )
 
 
+def _normalised(case: CheckedCase, spec: DatasetSpec) -> Iterator[tuple[Kind, str]]:
+    """Where foreground is what is not 0, 0 must be the value of the background, which no shift may move."""
+    if spec.foreground != "nonzero":
+        return
+    around = [volume for volume in case.sequences.values() if spec.skull != "unexpected" or volume.zero_corners]
+    negative = [volume for volume in around if volume.negative_share > MAX_NEGATIVE_SHARE]
+    if negative:
+        shares = ", ".join(f"{volume.grid.file} {volume.negative_share:.0%}" for volume in negative)
+        yield (
+            Kind.NORMALISED,
+            f"{case}: looks normalised or shifted already (voxels below 0: {shares}); expected values as the scanner "
+            f"gives them, 0 outside: they are normalised here",
+        )
+
+
 def _grids_of(case: CheckedCase) -> list[Grid]:
     return [volume.grid for volume in case.volumes.values()]
 
@@ -195,4 +207,5 @@ _RULES: tuple[Callable[[CheckedCase, DatasetSpec], Iterator[tuple[Kind, str]]], 
     _spacing,
     _doubtful_place,
     _background,
+    _normalised,
 )

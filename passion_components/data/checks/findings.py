@@ -30,6 +30,7 @@ class Kind(Enum):
     MIXED_CODES = ("warning", "label codes that never meet")
     EMPTY_REGION = ("warning", "region in no label map")
     BACKGROUND = ("warning", "background not 0, or skull")
+    NORMALISED = ("warning", "normalised or shifted already")
     EMPTY_LABEL = ("warning", "label map without foreground")
     NOT_SCORED = ("warning", "test case without label map")
 
