@@ -4,20 +4,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from passion_components.data.image_files import stem
+from passion_components.data.name_words import contrast_said, plain_entities, starts_at, unclear
 from passion_components.datasets import DatasetSpec, roles, spelling, vocabulary
 
-CONTRAST_WORDS = ("post", "gd", "ce", "c", "+c", "c+", "gad", "gado", "gadolinium", "contrast", "postcontrast")
-NATIVE_WORDS = ("pre", "native", "precontrast", "noncontrast")
-TECHNIQUE_WORDS = ("ax", "axial", "sag", "sagittal", "cor", "coronal", "tra", "3d", "2d")
-
-_NOT = ("no", "non", "without", "wo", "pre", "before")
-_OTHER_POST = ("op", "operative", "surgery", "surgical", "treatment", "therapy", "rt")
-_NEXT_TO_SEQUENCE = ("c", "ce", "pre", "native")
-_BIDS = re.compile(r"(sub-[^_]+(?:_ses-[^_]+)?)_.+")
+_OTHER_MASKS = ("brain", "skull", "head", "bet")
+_CONVERTED = re.compile(r"(.+)_(\d{14})_\d+[a-z]?")
+_BIDS = re.compile(r"(sub-[^_]+(?:_ses-[^_]+)?)_(.+)")
 
 
 @dataclass(frozen=True)
@@ -28,7 +24,7 @@ class ReadName:
         key: the sequence, ``label``, or None.
         beginning: what stands before the words that say so, which is the name of a case; it may be empty.
         problem: why ``key`` is None, in words; else empty.
-        has_sequence: whether the name has a word of a sequence or of contrast: a scan is lost if it is not used.
+        has_sequence: whether the name has a word of a sequence or of contrast.
     """
 
     key: str | None
@@ -49,23 +45,31 @@ def read_file_name(path: Path, spec: DatasetSpec) -> ReadName:
         len(folder) < len(name)
         and name.lower().startswith(folder.lower())
         and name[len(folder)] in "_-. "
+        and not _BIDS.fullmatch(name)
         and not read_name(folder, spec).has_sequence
     ):
         inner = read_name(name[len(folder) + 1 :], spec)
         beginning = f"{name[: len(folder)]}{name[len(folder)]}{inner.beginning}" if inner.beginning else folder
-        bids = _BIDS.fullmatch(name)
-        return ReadName(inner.key, bids[1] if bids else beginning, inner.problem, inner.has_sequence)
+        return replace(inner, beginning=beginning)
     return read_name(name, spec)
 
 
 def read_name(name: str, spec: DatasetSpec) -> ReadName:
     """Sequence or label map that a name without ending tells, and what it begins with.
 
-    The name is cut into words at ``_``, ``-``, ``.`` and spaces; a spelling of several words stays in one piece. Its
-    last word must be a spelling of a sequence, a word of contrast beside one, or one for label maps, as the data set
-    has them. A word of contrast anywhere makes T1 t1ce; T2 with FLAIR is FLAIR. What names two other sequences, or a
-    sequence and a label map, is not guessed.
+    The name is cut into words at ``_``, ``-``, ``.`` and spaces; a spelling of several words stays in one piece. It
+    must end in a spelling of a sequence, which words of technique or of contrast may follow, or in a word for label
+    maps, as the data set has them. A word of contrast anywhere makes T1 t1ce; T2 with FLAIR is FLAIR. What names two
+    other sequences, or a sequence and a label map, is not guessed. Of a name of BIDS, subject and session say nothing
+    of the sequence; of one by dcm2niix (``P1_t1_20240131120000_5``), the time belongs to the beginning.
     """
+    bids = _BIDS.fullmatch(name)
+    if bids:
+        return replace(read_name(plain_entities(bids[2]), spec), beginning=bids[1])
+    converted = _CONVERTED.fullmatch(name)
+    if converted:
+        read = read_name(converted[1], spec)
+        return replace(read, beginning="_".join(filter(None, (read.beginning, converted[2]))))
     role_of, of_role = vocabulary(spec), roles(spec)
     label_words = {spelling(word) for word in spec.label_words}
     pieces = _pieces(name, role_of.keys() | label_words)
@@ -74,25 +78,15 @@ def read_name(name: str, spec: DatasetSpec) -> ReadName:
         role if (role := role_of.get(word)) in of_role or index == len(words) - 1 else None
         for index, word in enumerate(words)
     ]
-    contrast = [_contrast_at(words, sequences, index) for index in range(len(words))]
+    contrast = contrast_said(words, sequences)
     is_label = bool(words) and words[-1] in label_words
-    key, problem = _decide(
-        {name for name in sequences if name}, contrast, is_label, bool(words and sequences[-1]), of_role
-    )
-    first = len(words)
-    while first and (
-        sequences[first - 1]
-        or contrast[first - 1] is not None
-        or words[first - 1] in (*TECHNIQUE_WORDS, *NATIVE_WORDS)
-        or (words[first - 1] in _NOT and first < len(words) and contrast[first] is False)
-        or (first == len(words) and is_label)
-    ):
-        first -= 1
-    start = pieces[first][1] if first < len(pieces) else len(name)
-    if first < len(words) and set(words[first:]) <= {*TECHNIQUE_WORDS}:
-        start = len(name)
-    bids = _BIDS.fullmatch(name)
-    beginning = bids[1] if bids else name[:start].rstrip("_-. ")
+    start = starts_at(words, [*sequences[:-1], "label"] if is_label else sequences, contrast)
+    key, problem = _decide({name for name in sequences if name}, contrast, is_label, start < len(words), of_role)
+    if key == "label" and set(words[-2:]) & set(_OTHER_MASKS):
+        key, problem = None, f"is a map of the {words[-2]}"
+    elif key != "label" and (why := unclear(words, sequences, start)):
+        key, problem = None, why
+    beginning = name[: pieces[start][1]].rstrip("_-. ") if start < len(words) else name
     return ReadName(key, beginning, problem, any(sequences) or True in contrast)
 
 
@@ -110,21 +104,8 @@ def _pieces(name: str, known: Collection[str]) -> list[tuple[str, int]]:
     return pieces
 
 
-def _contrast_at(words: Sequence[str], sequences: Sequence[str | None], index: int) -> bool | None:
-    """Whether a word says contrast (True) or its absence (False); None: neither."""
-    beside = any(sequences[max(index - 1, 0) : index + 2])
-    word, after = words[index], words[index + 1 : index + 2]
-    if word in _NEXT_TO_SEQUENCE and not beside and not (word == "ce" and after and after[0] in CONTRAST_WORDS):
-        return None
-    if word in NATIVE_WORDS:
-        return None if after and after[0] in CONTRAST_WORDS else False
-    if word not in CONTRAST_WORDS or (word == "post" and after and after[0] in _OTHER_POST):
-        return None
-    return not (index and words[index - 1] in _NOT)
-
-
 def _decide(
-    found: set[str], contrast: Sequence[bool | None], is_label: bool, ends_in_one: bool, of_role: Mapping[str, str]
+    found: set[str], contrast: Sequence[bool | None], is_label: bool, ends_so: bool, of_role: Mapping[str, str]
 ) -> tuple[str | None, str]:
     """The modality that is named by roles, or why that is not clear; ``of_role`` names modalities by role."""
     if found == {"t2", "flair"}:
@@ -141,7 +122,7 @@ def _decide(
     if not found:
         return None, "names no sequence"
     (role,) = found
-    if not ends_in_one and contrast[-1] is None:
+    if not ends_so:
         return None, f"names {together}, but ends in another word"
     if role not in of_role:
         return None, f"{role} is none of {', '.join(of_role.values())}"

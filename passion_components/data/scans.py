@@ -12,7 +12,8 @@ from passion_components.data.case_groups import Group, extends, group_by_folder,
 from passion_components.data.case_names import checked_case_name
 from passion_components.data.datalists import label_scheme, load_parts
 from passion_components.data.file_names import ReadName, read_file_name
-from passion_components.data.image_files import ACCEPTED_IMAGES, images_below
+from passion_components.data.image_files import ACCEPTED_IMAGES, images_below, stem
+from passion_components.data.name_words import looks_like_scan
 from passion_components.datasets import DatasetSpec
 
 
@@ -110,7 +111,7 @@ def _holding_cases(scans: ScanFolder, source: Path, groups: Sequence[Group]) -> 
             holding.append(group)
         else:
             for image, read in group.images.items():
-                lines = scans.warnings if read.has_sequence or image.is_dir() else scans.notes
+                lines = scans.warnings if _is_lost(image, read) or image.is_dir() else scans.notes
                 why = f", {read.problem}" if read.problem else ""
                 shown = image.relative_to(source).as_posix()
                 lines.append(f"{shown}: ignored, lies outside the folders of the cases{why}")
@@ -130,7 +131,7 @@ def _cases_in(scans: ScanFolder, source: Path, group: Group) -> list[tuple[tuple
         return [(group.folder, folder_name, list(group.images))]
     for image, read in group.images.items():
         if image not in images:
-            lines = scans.warnings if read.has_sequence and read.key != "label" else scans.notes
+            lines = scans.warnings if _is_lost(image, read) else scans.notes
             lines.append(f"{folder_name}: ignored {image.name}, {read.problem or 'is a label map'}")
     beginnings = sorted(Group(group.folder, images).by_beginning().items(), key=lambda entry: len(entry[0]))
     cases: dict[str, list[Path]] = {}
@@ -164,6 +165,11 @@ def _cases_in(scans: ScanFolder, source: Path, group: Group) -> list[tuple[tuple
         _refuse_mixture(scans, folder_name, cases[folder_name][0], stranger)
         return []
     return [(group.folder, name, files) for name, files in cases.items()]
+
+
+def _is_lost(image: Path, read: ReadName) -> bool:
+    """Whether an image that is not used may be the scan of a sequence."""
+    return read.key != "label" and (read.has_sequence or looks_like_scan(stem(image)))
 
 
 def _several_patients(images: Mapping[Path, ReadName], beginnings: Iterable[str]) -> bool:

@@ -107,6 +107,13 @@ class TestNothingIsLost:
         lost: list[str] = []
         assert len(list(images_below(root, lost))) == 1 and len(lost) == len(odd)
 
+    @pytest.mark.parametrize("name", ["T1MPRAGE", "postT1", "P[t1]", "P_T2star", "P_FLAIR+C", "MPRAGE", "P_t1t2"])
+    def test_what_has_letters_of_a_sequence_is_a_warning(self, make, name):
+        cases, scans = scanned(make("P/P_t2.nii", f"P/{name}.nii", "P/P_dwi.nii"))
+        assert cases == {"P": {"t2": "P_t2.nii"}}
+        assert scans.warnings == [f"P: ignored {name}.nii, names no sequence"]
+        assert scans.notes == ["P: ignored P_dwi.nii, names no sequence"]
+
     def test_a_series_one_folder_deeper_without_preamble_and_behind_other_files_is_found(self, make):
         root = make("P/dicom/FLAIR/IM9", *(f"P/dicom/FLAIR/a{n}.txt" for n in range(6)), "P/t1.nii")
         (root / "P/dicom/FLAIR/IM9").write_bytes(b"\x08\0\x05\0CS\x0a\0ISO_IR 100")

@@ -30,6 +30,25 @@ class TestOneReader:
             ("Ax T1 post", "t1ce", ""),
             ("AX_T2", "t2", ""),
             ("P_seg", "label", "P"),
+            ("P_KM_T1", "t1ce", "P"),
+            ("t1_mpr_sag_KM", "t1ce", ""),
+            ("P_T1_AX_C", "t1ce", "P"),
+            ("P_T1W_3D_TFE_+C", "t1ce", "P"),
+            ("P_AX_T1_MPRAGE_GD", "t1ce", "P"),
+            ("P_T1_w_o_contrast", "t1", "P"),
+            ("P_T1_vor_KM", "t1", "P"),
+            ("P_t1_tse_tra_nativ", "t1", "P"),
+            ("P_post_radiation_T1", "t1", "P_post_radiation"),
+            ("P_FLAIR_axial", "flair", "P"),
+            ("P_T2_TSE", "t2", "P"),
+            ("pat_p2_t1", "t1", "pat_p2"),
+            ("sub-01_ce-dotarem_T1w", "t1ce", "sub-01"),
+            ("sub-01_ce-none_T1w", "t1", "sub-01"),
+            ("sub-01_acq-postGd_T1w", "t1ce", "sub-01"),
+            ("sub-c_ses-post_T1w", "t1", "sub-c_ses-post"),
+            ("sub-01_space-T1w_FLAIR", "flair", "sub-01"),
+            ("P_AX_T1_20240131120000_5", "t1", "P_20240131120000"),
+            ("t1_km_20240131120000_12a", "t1ce", "20240131120000"),
         ],
     )
     def test_sequence_and_case(self, name, key, beginning):
@@ -45,12 +64,22 @@ class TestOneReader:
             ("P_pre_T1_post", "says both with and without contrast"),
             ("P_t1_brain", "names t1, but ends in another word"),
             ("P_Gd", "names no sequence"),
+            ("pat_c_t1", "says C before T1, which may be contrast or of the case's name; write T1_C or T1"),
+            ("P_SWI_T2", "names t2 and swi"),
+            ("P_T2_GRE", "names t2 and gre"),
+            ("P_T1_sub_post", "names t1 and sub"),
+            ("P_t2_to_flair", "names flair and t2"),
+            ("P_T1_P2_axial", "names t1, but ends in another word"),
             ("P_lge", "lge is none of flair, t1ce, t1, t2"),
         ],
     )
     def test_what_is_not_clear_is_no_guess_and_looks_like_a_scan(self, name, problem):
         read = read_name(name, BRATS2020)
         assert read.key is None and read.problem == problem and read.has_sequence
+
+    def test_a_mask_of_the_brain_is_no_label_map(self):
+        read = read_name("P_brain_mask", BRATS2020)
+        assert (read.key, read.problem) == (None, "is a map of the brain")
 
     def test_gd_is_a_label_map_where_no_sequence_has_contrast(self):
         assert read_name("myops_training_101_gd", MYOPS2020).key == "label"
