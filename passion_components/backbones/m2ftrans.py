@@ -10,14 +10,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from passion_components.backbones.base import Features, PathOutput
-from passion_components.backbones.blocks import (
-    DecoderStep,
-    Post,
-    convolution,
-    logits,
-    normalise,
-)
+from passion_components.backbones.blocks import DecoderStep, Post, convolution
 from passion_components.backbones.channel_attention import ChannelTransformer, Pairs
+from passion_components.backbones.kernels import logits, normalise
 from passion_components.backbones.sharing import Sharing
 from passion_components.backbones.token_backbone import DIVISOR, N_LEVELS, TokenBackbone
 from passion_components.backbones.transformer import (

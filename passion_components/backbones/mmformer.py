@@ -9,15 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from passion_components.backbones.base import Features, PathOutput
-from passion_components.backbones.blocks import (
-    BorderedConv,
-    DecoderStep,
-    Pre,
-    convolution,
-    logits,
-    normalise,
-    pointwise,
-)
+from passion_components.backbones.blocks import BorderedConv, DecoderStep, Pre, convolution
+from passion_components.backbones.kernels import logits, normalise, pointwise
 from passion_components.backbones.sharing import Sharing, modality_weight, product
 from passion_components.backbones.token_backbone import DIVISOR, N_LEVELS, TokenBackbone
 from passion_components.backbones.transformer import (

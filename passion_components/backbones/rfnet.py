@@ -10,16 +10,14 @@ from torch import Tensor, nn
 
 from passion_components.backbones.base import Backbone, Features, PathOutput, at_least_float32
 from passion_components.backbones.blocks import (
-    SLOPE,
     DecoderStep,
     Post,
     ResidualEncoder,
     UnimodalDecoder,
     convolution,
-    logits,
-    normalise,
     uniform_bias,
 )
+from passion_components.backbones.kernels import SLOPE, logits, normalise
 from passion_components.backbones.sharing import Sharing, joined, modality_weight, product
 
 N_LEVELS = 4

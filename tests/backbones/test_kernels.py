@@ -1,0 +1,93 @@
+import pytest
+import torch
+import torch.nn.functional as F
+from torch.autograd import gradcheck
+
+from passion_components.backbones.blocks import Post, convolution
+from passion_components.backbones.kernels import logits, normalise, pointwise, reflect_pad, upsample2
+
+
+def doubles(*shape, seed=0):
+    return torch.randn(*shape, dtype=torch.float64, generator=torch.Generator().manual_seed(seed)).requires_grad_()
+
+
+class TestReflectPad:
+    @pytest.mark.parametrize("sizes", [(4, 6), (3, 4, 5), (2, 2, 2)])
+    def test_equals_the_reflection_of_pytorch(self, sizes):
+        parts = [doubles(2, 1, *sizes), doubles(2, 3, *sizes, seed=1)]
+        expected = F.pad(torch.cat(parts, 1), (1, 1) * len(sizes), mode="reflect")
+        torch.testing.assert_close(reflect_pad(*parts), expected, rtol=0, atol=0)
+
+    @pytest.mark.parametrize("sizes", [(2, 3), (3, 2, 4)])
+    def test_gradients(self, sizes):
+        assert gradcheck(reflect_pad, (doubles(1, 1, *sizes), doubles(1, 2, *sizes, seed=1)))
+
+    def test_its_gradient_leaves_the_incoming_one_alone(self):
+        padded = reflect_pad(doubles(1, 1, 3, 3))
+        incoming = torch.ones_like(padded)
+        padded.backward(incoming)
+        assert torch.equal(incoming, torch.ones_like(padded))
+
+    def test_an_axis_of_one_voxel_is_refused(self):
+        with pytest.raises(ValueError, match=r"sizes of at least 2, got \(4, 1\)"):
+            reflect_pad(torch.zeros(1, 1, 4, 1))
+
+
+class TestUpsample:
+    @pytest.mark.parametrize(("sizes", "mode"), [((4, 3), "bilinear"), ((2, 3, 5), "trilinear")])
+    def test_equals_aligned_interpolation_with_its_gradient(self, sizes, mode):
+        x = doubles(2, 3, *sizes)
+        ours, theirs = upsample2(x), F.interpolate(x, scale_factor=2, mode=mode, align_corners=True)
+        torch.testing.assert_close(ours, theirs)
+        weight = torch.randn_like(ours)
+        gradients = [torch.autograd.grad((y * weight).sum(), x)[0] for y in (ours, theirs)]
+        torch.testing.assert_close(*gradients)
+
+    def test_can_be_trained_after_inference(self):
+        with torch.inference_mode():
+            upsample2(torch.zeros(1, 1, 7, 9))
+        upsample2(torch.zeros(1, 1, 7, 9, requires_grad=True)).sum().backward()
+
+
+class TestConstantMaps:
+    """What a slice with nothing in it looks like."""
+
+    @pytest.fixture
+    def deep(self) -> torch.nn.Sequential:
+        torch.manual_seed(0)
+        blocks = [Post(spatial_dims=2, in_channels=1 if i == 0 else 4, out_channels=4) for i in range(20)]
+        return torch.nn.Sequential(*blocks)
+
+    @pytest.mark.parametrize("value", [-1.4988, 0.1, 3.7, 1e4])
+    def test_become_exactly_zero(self, value):
+        assert (normalise(torch.full((1, 2, 15, 17), value)) == 0).all()
+
+    def test_have_no_gradient_however_deep_the_network(self, deep):
+        x = torch.full((1, 1, 16, 16), -1.4988, requires_grad=True)
+        (deep(x) * torch.randn(1, 4, 16, 16)).sum().backward()
+        assert all((parameter.grad == 0).all() for parameter in deep.parameters())
+        assert (x.grad == 0).all()
+
+    def test_add_nothing_to_the_gradient_of_a_batch(self, deep):
+        deep.double()
+        x = torch.randn(1, 1, 16, 16, dtype=torch.float64)
+        deep(x).square().sum().backward()
+        alone = [block.conv.weight.grad.clone() for block in deep]
+        deep.zero_grad()
+        deep(torch.cat([x, torch.full_like(x, 3.7)])).square().sum().backward()
+        for block, expected in zip(deep, alone, strict=True):
+            torch.testing.assert_close(block.conv.weight.grad, expected)
+
+
+class TestPointwise:
+    def test_equals_the_convolution_of_the_concatenation(self):
+        conv = convolution(2, 5, 3).double()
+        parts = [doubles(2, 2, 3, 4), doubles(2, 3, 3, 4, seed=1)]
+        torch.testing.assert_close(pointwise(conv, *parts), conv(torch.cat(parts, 1)))
+
+    def test_logits_stay_float32_under_autocast(self):
+        conv, x = convolution(2, 3, 2), torch.rand(1, 3, 4, 4)
+        with torch.autocast("cpu", torch.bfloat16):
+            inside = logits(conv, x)
+            assert pointwise(conv, x).dtype == torch.bfloat16
+        assert torch.equal(inside, logits(conv, x)) and inside.dtype == torch.float32
