@@ -29,7 +29,7 @@ def bundle_content(name: str) -> dict[str, Path]:
         for file in [part] if part.is_file() else part.rglob("*"):
             if file.is_file() and not file.name.startswith("."):
                 files[f"{name}/{file.relative_to(bundle).as_posix()}"] = file
-    for file in (*PACKAGE.rglob("*.py"), *PACKAGE.rglob("*.json")):
+    for file in (*PACKAGE.rglob("*.py"), *PACKAGE.rglob("*.json"), *PACKAGE.rglob("*.jinja")):
         files[f"{name}/{file.relative_to(ROOT).as_posix()}"] = file
     return dict(sorted(files.items()))
 

@@ -7,17 +7,20 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from markupsafe import Markup
+
 from passion_components import __version__
 from passion_components.data.outputs import check_replaceable
 from passion_components.files import write_text_atomically
-from passion_components.reports import charts, html
+from passion_components.reports import charts
 from passion_components.reports.cases import NoPictures, case_pictures
 from passion_components.reports.cells import Cell, Column, Table, label, label_column, mean_cell, mean_column
 from passion_components.reports.comparable import check_comparable
 from passion_components.reports.comparison import Setting, settings_of
 from passion_components.reports.layouts import comparison_tables, rates_text
+from passion_components.reports.page import html
 from passion_components.reports.runs import Run, RunError
-from passion_components.reports.tables import HEADINGS
+from passion_components.reports.tables import HEADINGS, NO_CASE
 
 NOT_A_LOSS = ("lr", "seconds", "seconds_per_step", "seconds_waiting_for_data", "peak_memory_mb")
 UNKNOWN = "unknown"
@@ -37,30 +40,51 @@ def write_report(path: Path | str, runs: Sequence[Run]) -> None:
 
 
 def report_html(runs: Sequence[Run]) -> str:
-    """The page of :func:`write_report`."""
+    """The page of :func:`write_report`: what came out first, then how training went, then every setting."""
     title = TITLE + ", ".join(dict.fromkeys(run.name for run in runs))
-    sections = [("Runs", runs_section(runs))]
-    if len(runs) > 1:
-        sections.append(("Comparison", comparison_section(runs)))
-    sections += [(f"Run {run.name}", run_section(run, runs)) for run in runs]
+    sections = [("Comparison", comparison_section(runs))] if len(runs) > 1 else []
+    sections += [(f"Scores of {run.name}", scores_section(run)) for run in runs]
     sections.append(("Cases", cases_section(runs)))
-    body = [
-        html.heading(1, title),
+    sections += [(f"Training of {run.name}", training_section(run, runs)) for run in runs]
+    sections.append(("Settings", settings_section(runs)))
+    body = [html.heading(1, title), *(html.paragraph(in_one_sentence(run)) for run in runs)]
+    body += [
         html.paragraph(f"Written by passion {__version__}. The file may show images of patients: keep it as they are."),
         html.contents([(name, f"section-{number}") for number, (name, _) in enumerate(sections)]),
         "<main>",
     ]
     for number, (name, pieces) in enumerate(sections):
         body += ["<section>", html.heading(2, name, f"section-{number}"), *pieces, "</section>"]
-    return html.page(title, [*body, "</main>"])
+    return str(html.page(title, [Markup(piece) for piece in (*body, "</main>")]))
 
 
-def runs_section(runs: Sequence[Run]) -> Iterator[str]:
-    """What was trained on what, and what was scored: a column a run."""
+def in_one_sentence(run: Run) -> str:
+    """What a run came to."""
+    about, summary = run.trained_on, run.summary
+    network = str(about.get("network", "a network")).split(",")[0]
+    objective = str(about.get("objective", "an unknown objective")).split("(")[0]
+    trained = f"{run.name}: {network} trained with {objective} on {about.get('training_cases', 'unknown')} cases"
+    if not summary:
+        return f"{trained}, not scored yet."
+    metric = summary["metrics"][0]
+    (heading, factor), means = HEADINGS[metric], summary["mean_over_subsets"][metric]
+    scores = ", ".join(
+        f"{region} {NO_CASE if means[region] is None else format(factor * means[region], '.1f')}"
+        for region in summary["regions"]
+    )
+    return (
+        f"{trained}; scored on {summary['cases']} cases of {summary['dataset']}, the mean over "
+        f"{len(summary['subsets'])} subsets of the sequences is {scores} ({heading})."
+    )
+
+
+def settings_section(runs: Sequence[Run]) -> Iterator[str]:
+    """What was trained on what, and what was scored: a column a run, folded away."""
     facts = [_facts(run) for run in runs]
     names = dict.fromkeys(name for fact in facts for name in fact)
     rows = [(name, [fact.get(name, "–") for fact in facts]) for name in names]
-    yield html.text_table("What was trained on what", [run.name for run in runs], rows)
+    table = html.text_table("What was trained on what", [run.name for run in runs], rows)
+    yield html.folded(f"What was trained on what, and scored how: {len(rows)} rows", table)
 
 
 def comparison_section(runs: Sequence[Run]) -> Iterator[str]:
@@ -81,14 +105,16 @@ def comparison_section(runs: Sequence[Run]) -> Iterator[str]:
         yield html.number_table(table)
 
 
-def run_section(run: Run, runs: Sequence[Run]) -> Iterator[str]:
-    """How one run was trained and what it scored."""
-    yield html.heading(3, "Training")
+def training_section(run: Run, runs: Sequence[Run]) -> Iterator[str]:
+    """How one run was trained."""
     if run.training.history or run.training.preference:
         yield html.side_by_side(_training_charts(run, runs))
     else:
         yield html.paragraph(_without_training(run), "missing")
-    yield html.heading(3, "Scores")
+
+
+def scores_section(run: Run) -> Iterator[str]:
+    """What one run scored from every subset."""
     if not run.summary:
         yield html.paragraph(
             f"Not scored: {run.folder} holds no summary.json. Run evaluating with this --output_dir.", "missing"
