@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import difflib
 import inspect
+import math
 import re
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -15,6 +16,7 @@ from typing import Any, cast
 
 import yaml
 
+from passion_components.backbones.base import Backbone
 from passion_components.data.datalists import check_files_exist, load_datalist, presence_table
 from passion_components.data.errors import UserError
 from passion_components.data.scans import find_scan_cases
@@ -114,14 +116,41 @@ def check_scoring(
         scores.check_scoring(spec.regions, policy=policy, metrics=metrics, min_region_voxels=min_region_voxels)
 
 
-def check_windows(*, overlap: float, blending: str, sw_batch_size: int) -> None:
-    """Refuse settings of sliding windows that make no sense.
+def check_windows(
+    *,
+    network: Backbone,
+    spacing: Sequence[float],
+    roi_size: Sequence[int],
+    overlap: float,
+    blending: str,
+    sw_batch_size: int,
+) -> None:
+    """Refuse a grid, or settings of sliding windows, that make no sense or that the network cannot take.
 
     Raises:
         UserError: in one line.
     """
+    divisor, smallest = network.size_divisor, network.min_size
+    window_numbers = f"whole numbers of voxels divisible by {divisor} and at least {smallest}"
+    _check_axes("spacing", spacing, network.spatial_dims, "millimetres above 0", _is_length)
+    _check_axes(
+        *("roi_size", roi_size, network.spatial_dims, window_numbers),
+        lambda size: isinstance(size, int) and size >= smallest and size % divisor == 0,
+    )
     with _in_one_line():
         ModalityAwareInferer(roi_size=1, overlap=overlap, mode=blending, sw_batch_size=sw_batch_size)
+
+
+def _check_axes(name: str, values: Sequence[Any], axes: int, numbers: str, accepts: Callable[[Any], bool]) -> None:
+    """Refuse an argument that is not one accepted number for every axis."""
+    if isinstance(values, list | tuple) and len(values) == axes and all(map(accepts, values)):
+        return
+    example = ",".join(["16"] * axes)
+    raise UserError(f'--{name} {values}: expected {axes} {numbers}, one an axis, written like "[{example}]"')
+
+
+def _is_length(value: Any) -> bool:
+    return isinstance(value, int | float) and 0 < value < math.inf
 
 
 def check_cases(*, datalist: Path | str, part: str, modalities: Sequence[str], may_be_empty: bool = False) -> None:

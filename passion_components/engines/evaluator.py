@@ -35,6 +35,9 @@ class SubsetEvaluator(SupervisedEvaluator):
         kwargs: further arguments of ``monai.engines.SupervisedEvaluator``.
     """
 
+    interrupt_resume_enabled = False
+    """Ignite's engines would take the run after one that failed for the rest of that one, and skip the next case."""
+
     def __init__(
         self,
         *,

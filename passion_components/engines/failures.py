@@ -27,6 +27,8 @@ from passion_components.data.errors import UserError, chain, memory_wanted
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 _NO_RIGHT = (errno.EROFS, errno.EACCES, errno.EPERM)
 _TRIED_BYTES = 2**16
+_COMPONENT = re.compile(r"Failed to instantiate component '(?:\w+\.)*([A-Z]\w*)' with")
+"""How MONAI begins when a class, not a function, refuses an argument."""
 _IN_WORKER = re.compile(r"\b(?:CaseError|UserError): (.*)")
 _TEXTS = (
     (
@@ -89,6 +91,9 @@ def _known(error: BaseException) -> str | None:
     for pattern, line in _TEXTS:
         if isinstance(error, RuntimeError) and re.search(pattern, text):
             return line
+    component, cause = _COMPONENT.match(text), error.__cause__
+    if component and isinstance(cause, ValueError):
+        return f"{component[1]}: {' '.join(str(cause).split())}"
     if isinstance(error, torch.OutOfMemoryError):
         return (
             f"the GPU's memory does not suffice ({text.split('. ')[1] if '. ' in text else text}); take a smaller "

@@ -3,10 +3,17 @@ import sys
 
 import pytest
 
+from passion_components.backbones.rfnet import RFNet
 from passion_components.data.errors import UserError
 from passion_components.datasets import BRATS2020
 from passion_components.engines import checks
-from passion_components.engines.checks import check_arguments, check_cases, check_scans, check_training
+from passion_components.engines.checks import (
+    check_arguments,
+    check_cases,
+    check_scans,
+    check_training,
+    check_windows,
+)
 
 MODALITIES = ("flair", "t1")
 
@@ -174,3 +181,34 @@ def test_scans_that_are_not_there(tmp_path):
         check_scans(dataset_dir=tmp_path / "nowhere", spec=BRATS2020)
     with pytest.raises(UserError, match="no scans found"):
         check_scans(dataset_dir=tmp_path, spec=BRATS2020)
+
+
+class TestWindows:
+    SETTINGS = {
+        "network": RFNet(n_modalities=2, n_classes=2, spatial_dims=2, width=4),
+        "spacing": [1.5, 2],
+        "roi_size": [16, 24],
+        "overlap": 0.5,
+        "blending": "constant",
+        "sw_batch_size": 1,
+    }
+
+    def test_good_ones_pass(self):
+        check_windows(**self.SETTINGS)
+
+    @pytest.mark.parametrize(
+        ("changed", "message"),
+        [
+            ({"spacing": [0, 1]}, r"--spacing \[0, 1\]: expected 2 millimetres above 0, one an axis"),
+            ({"spacing": 1}, "--spacing 1: expected 2 millimetres"),
+            ({"spacing": [1, 1, 1]}, "expected 2 millimetres"),
+            ({"roi_size": [16]}, r"expected 2 whole .* divisible by 8 and at least 16, .* \"\[16,16\]\"$"),
+            ({"roi_size": [16, 20]}, "expected 2 whole"),
+            ({"roi_size": [16, 16.0]}, "expected 2 whole"),
+            ({"roi_size": [8, 16]}, "expected 2 whole"),
+            ({"overlap": 1}, "overlap must be"),
+        ],
+    )
+    def test_what_no_axis_or_network_takes(self, changed, message):
+        with pytest.raises(UserError, match=message):
+            check_windows(**self.SETTINGS | changed)

@@ -1,3 +1,5 @@
+from contextlib import nullcontext
+
 import pytest
 import torch
 from ignite.engine import Events
@@ -81,6 +83,31 @@ def test_together_only_what_the_case_has(evaluate, network):
 def test_batches_of_several_cases_are_refused(evaluate):
     with pytest.raises(ValueError, match="expected a batch of 1, got 2"):
         evaluate([True] * 3, [True] * 3, all_subsets=True, batch_size=2)
+
+
+def test_the_case_after_one_that_failed_is_evaluated(network):
+    done = []
+
+    def infer(image, network, **_):
+        if image[0, 0, 0, 0] == 0:
+            raise torch.OutOfMemoryError("too large")
+        done.append(float(image[0, 0, 0, 0]))
+        return image[:, None]
+
+    evaluator = SubsetEvaluator(
+        device="cpu",
+        val_data_loader=[],
+        network=network,
+        inferer=infer,
+        modalities=MODALITIES,
+        all_subsets=False,
+        decollate=False,
+    )
+    for value in (0, 1, 0, 0, 2, 3):
+        batch = {"image": torch.full((1, 3, 16, 16), float(value)), "presence": torch.ones(1, 3, dtype=torch.bool)}
+        with pytest.raises(torch.OutOfMemoryError) if value == 0 else nullcontext():
+            evaluator.run_case(batch)
+    assert done == [1, 2, 3]
 
 
 @pytest.mark.parametrize("enabled", [True, False])

@@ -68,6 +68,15 @@ class TestLine:
         error.__context__ = OSError(errno.ENOSPC, "x")
         assert error_line(error).startswith("no space left on device; what was complete is kept")
 
+    @pytest.mark.parametrize(
+        ("component", "line"),
+        [("torch.optim.AdamW", "AdamW: Invalid learning rate: -1"), ("passion_components.engines.runs.train", None)],
+    )
+    def test_a_value_that_a_class_refuses_is_told_and_one_that_fails_in_a_run_is_a_bug(self, component, line):
+        error = RuntimeError(f"Failed to instantiate component '{component}' with keywords: lr\n set '_mode_=debug'")
+        error.__cause__ = ValueError("Invalid learning\nrate: -1")
+        assert error_line(error) == line
+
     @pytest.mark.parametrize("error", [RuntimeError("x"), KeyError("shared memory"), FileNotFoundError(2, "x", "y")])
     def test_a_bug_has_none(self, error):
         assert error_line(error) is None
