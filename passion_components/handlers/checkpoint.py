@@ -66,7 +66,7 @@ class TrainingCheckpointHandler:
 
     In ``output_dir``: ``model_last.pt``, the weights of the last epoch; ``model.pt``, those of the epoch with the best
     mean Dice over validation cases and subsets, or of the last one as long as there was no validation; beside each a
-    ``.json`` that says what it was trained on, at any moment; ``checkpoint.pt``, the state from which a run goes on, and
+    ``.json`` that says what it was trained on, always; ``checkpoint.pt``, the state from which a run goes on, and
     ``checkpoint_previous.pt``, that of the epoch before, for the case that the former is damaged. The state is written
     last, so that whatever it names is complete. Only plain tensors, numbers, strings, lists and dicts are saved.
 
