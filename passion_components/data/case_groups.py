@@ -56,6 +56,8 @@ def group_by_folder(images: Iterable[Path], source: Path, spec: DatasetSpec) -> 
 def unique_names(wanted: Mapping[int, tuple[tuple[str, ...], str]]) -> tuple[dict[int, str], list[str]]:
     """Names for cases by number, from folder and wanted name; those that several want are told apart by their folders.
 
+    What lies beside such a case bears the folders' names too: ``P1_2020`` and ``P2_2020`` make ``P1_2021`` of 2021.
+
     Returns:
         The names (``patA_study1``, ``patB_study1``), and a line for each that was wanted more than once.
 
@@ -66,19 +68,23 @@ def unique_names(wanted: Mapping[int, tuple[tuple[str, ...], str]]) -> tuple[dic
     for number, (_, name) in wanted.items():
         wanting[name].append(number)
     names = {number: name for number, (_, name) in wanted.items()}
+    joined = {number: "_".join((*_parent(*place), place[1])) for number, place in wanted.items()}
     notes = []
     for name, numbers in wanting.items():
         if len(numbers) > 1:
-            for number in numbers:
-                folder = wanted[number][0]
-                parts = folder if folder[-1:] == (name,) else (*folder, name)
-                names[number] = "_".join(parts) or name
+            parents = {_parent(*wanted[number]) for number in numbers}
+            names |= {number: joined[number] for number, place in wanted.items() if _parent(*place) in parents}
             told = ", ".join(sorted(names[number] for number in numbers))
             notes.append(f"{name}: {len(numbers)} folders hold a case of this name; they are called {told}")
     if len(set(names.values())) < len(names):
         twice = next(name for name in names.values() if list(names.values()).count(name) > 1)
         raise ValueError(f"{twice}: two cases would have this name; rename the folder of one")
     return names, notes
+
+
+def _parent(folder: tuple[str, ...], name: str) -> tuple[str, ...]:
+    """The folders above a case, its own left out."""
+    return folder[:-1] if folder[-1:] == (name,) else folder
 
 
 def extends(name: str, beginning: str) -> bool:

@@ -11,6 +11,7 @@ from passion_components.data.image_files import stem
 from passion_components.data.name_words import contrast_said, plain_entities, starts_at, unclear
 from passion_components.datasets import DatasetSpec, roles, spelling, vocabulary
 
+_LESIONS = ("tumor", "tumour", "lesion")
 _OTHER_MASKS = ("brain", "skull", "head", "bet")
 _CONVERTED = re.compile(r"(.+)_(\d{14})_\d+[a-z]?")
 _BIDS = re.compile(r"(sub-[^_]+(?:_ses-[^_]+)?)_(.+)")
@@ -46,7 +47,7 @@ def read_file_name(path: Path, spec: DatasetSpec) -> ReadName:
         and name.lower().startswith(folder.lower())
         and name[len(folder)] in "_-. "
         and not _BIDS.fullmatch(name)
-        and not read_name(folder, spec).has_sequence
+        and not _names_sequence(folder, spec)
     ):
         inner = read_name(name[len(folder) + 1 :], spec)
         beginning = f"{name[: len(folder)]}{name[len(folder)]}{inner.beginning}" if inner.beginning else folder
@@ -80,7 +81,9 @@ def read_name(name: str, spec: DatasetSpec) -> ReadName:
     ]
     contrast = contrast_said(words, sequences)
     is_label = bool(words) and words[-1] in label_words
-    start = starts_at(words, [*sequences[:-1], "label"] if is_label else sequences, contrast)
+    of_label = range(len(words) - 1 - (words[-2:-1] != [] and words[-2] in _LESIONS), len(words)) if is_label else ()
+    marks = ["label" if index in of_label else sequence for index, sequence in enumerate(sequences)]
+    start = starts_at(words, marks, contrast)
     key, problem = _decide({name for name in sequences if name}, contrast, is_label, start < len(words), of_role)
     if key == "label" and set(words[-2:]) & set(_OTHER_MASKS):
         key, problem = None, f"is a map of the {words[-2]}"
@@ -88,6 +91,12 @@ def read_name(name: str, spec: DatasetSpec) -> ReadName:
         key, problem = None, why
     beginning = name[: pieces[start][1]].rstrip("_-. ") if start < len(words) else name
     return ReadName(key, beginning, problem, any(sequences) or True in contrast)
+
+
+def _names_sequence(folder: str, spec: DatasetSpec) -> bool:
+    """Whether a word of a folder's name spells a sequence; ``P1_post`` and the initials ``KM`` are names of cases."""
+    role_of, of_role = vocabulary(spec), roles(spec)
+    return any(role_of.get(spelling(word)) in of_role for word, _ in _pieces(folder, role_of))
 
 
 def _pieces(name: str, known: Collection[str]) -> list[tuple[str, int]]:

@@ -17,12 +17,14 @@ class FoundCases:
         cases: sorted by name, with absolute paths under the modalities' names and ``label``.
         notes: one line for everything that was not understood, left out or guessed.
         parts: case -> part of the datalist, where the source says so.
+        patients: case -> patient, where the source says so.
         classes: name of a class or region -> its codes in the label files, where the source says so.
     """
 
     cases: list[dict[str, str]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     parts: dict[str, str] = field(default_factory=dict)
+    patients: dict[str, str] = field(default_factory=dict)
     classes: dict[str, tuple[int, ...]] = field(default_factory=dict)
 
     def add(self, case: str, files: Mapping[str, Sequence[Path | str]], *, label: str = "") -> None:

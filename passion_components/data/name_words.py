@@ -14,12 +14,13 @@ def _words(text: str) -> frozenset[str]:
 _ORIENTATIONS = ("ax", "axial", "sag", "sagittal", "cor", "coronal", "tra", "3d", "2d")
 
 _TECHNIQUES = _words("""trans transversal transverse sax mpr iso tse fse se ir space cube vista fs fatsat weighted w
-    with mit after nach + mprage tfe bravo spgr fspgr vibe thrive gre ffe flash""")
-_NO_T2 = ("mprage", "tfe", "bravo", "spgr", "fspgr", "vibe", "thrive", "gre", "ffe", "flash")
-_OTHER_SEQUENCES = _words("dwi swi adc pd dti asl dsc dce perfusion bold map sub subtraction star stir tirm fluid")
+    with mit after nach + mprage tfe bravo spgr fspgr vibe thrive gre ffe flash tirm""")
+_NO_T2 = ("tirm", "mprage", "tfe", "bravo", "spgr", "fspgr", "vibe", "thrive", "gre", "ffe", "flash")
+_OTHER_SEQUENCES = _words("dwi swi adc pd dti asl dsc dce perfusion bold map sub subtraction star stir")
 
 _CONTRAST = _words("""post gd ce c gad gado gadolinium contrast postcontrast enhanced enh postgd postgad postkm km mdc
     kontrast contraste contrasto gadovist gadavist dotarem magnevist omniscan prohance multihance clariscan""")
+_ALSO_VISITS = ("post", "contrast", "postcontrast")
 _NATIVE = _words("pre native nativ precontrast noncontrast nonenhanced unenhanced pregd pregad prekm nongd nce nonce")
 _NOT = ("no", "non", "not", "without", "wo", "w/o", "pre", "before", "ohne", "vor", "sans", "senza", "sin")
 _AFTER_WHAT = _words("""op operative surgery surgical treatment therapy rt radiation radiotherapy chemo chemotherapy
@@ -57,8 +58,11 @@ def _contrast_at(words: Sequence[str], sequences: Sequence[str | None], index: i
         return False if beside and not agent_follows else None
     if not _is_agent(word) or (word == "post" and after and after[0] in _AFTER_WHAT):
         return None
-    if word in ("c", "ce") and not any(_neighbours(words, sequences, index)) and not (word == "ce" and agent_follows):
+    sequence_before, sequence_after = _neighbours(words, sequences, index)
+    if word in ("c", "ce") and not (sequence_before or sequence_after or (word == "ce" and agent_follows)):
         return None
+    if sequence_after not in (None, "t1", "t1ce") and not sequence_before and word not in _ALSO_VISITS:
+        return None  # KM_flair is of the case KM
     return not (before and (before[-1] in _NOT or before == ["w", "o"]))
 
 
@@ -109,7 +113,7 @@ def unclear(words: Sequence[str], sequences: Sequence[str | None], start: int) -
     if len(found) > 1 and places[0] < start:
         return f"names {' and '.join(found)}"
     for index in places:
-        for word in words[max(index - 1, 0) : index] + words[index + 1 : index + 2]:
+        for word in (*words[max(index - 1, 0) : index], *words[index + 1 : index + 2]):
             if (word in _OTHER_SEQUENCES and found != ["flair"]) or (word in _NO_T2 and found == ["t2"]):
                 return f"names {' and '.join(found)} and {word}"
         before = words[index - 1 : index] if index > 1 else []

@@ -43,6 +43,11 @@ def find_named_cases(source: Path, spec: DatasetSpec) -> FoundCases:
     places = list(files)
     names, notes = unique_names(dict(enumerate(places)))
     found.notes += notes
+    if notes:
+        found.notes.append(
+            "where folders hold visits of one patient, the visits may get into different parts: keep them together by "
+            "--pattern with {patient} and {visit}, or by a table with the column part"
+        )
     label = f"<case>_{{{','.join(spec.label_words)}}}"
     for number, place in enumerate(places):
         found.add(names[number], files[place], label=label)

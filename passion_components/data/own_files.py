@@ -50,9 +50,9 @@ def find_by_patterns(source: Path, patterns: Mapping[str, str], spec: DatasetSpe
 
     A case is named by ``{case}``, or by ``{patient}`` and ``{visit}`` together (``P1_2024``), each standing for any
     letters of one name; without them by the only ``*`` of the last part with one: ``*_T1.nii.gz``, ``*/T1.nii.gz`` and
-    ``{case}_AX_T1_*.nii.gz`` all find P1. A file that several patterns match belongs to the one with more letters of
-    its own; one whose name says another sequence than the pattern (T1 with contrast) is left out and told. Without a
-    pattern for labels the cases have none.
+    ``{case}_AX_T1_*.nii.gz`` all find P1. Scans of one ``{patient}`` get into one part. A file that several
+    patterns match belongs to the one with more letters of its own; one whose name says another sequence than
+    the pattern (T1 with contrast) is left out and told. Without a pattern for labels the cases have none.
 
     Raises:
         FileNotFoundError: not one case.
@@ -77,8 +77,11 @@ def find_by_patterns(source: Path, patterns: Mapping[str, str], spec: DatasetSpe
                 f"{file}: matches the pattern of {key}, but its name says {named}; left out, give {named} a --pattern"
             )
         else:
-            case = _case_name(file.relative_to(source), patterns[key])
-            files[str(case)][key].append(file.absolute())
+            case = str(_case_name(file.relative_to(source), patterns[key]))
+            files[case][key].append(file.absolute())
+            patient = _fields(file.relative_to(source), patterns[key]).get("patient")
+            if patient is not None:
+                found.patients[case] = patient
     left = [file for file in images_below(source, found.notes) if file not in keys]
     if left:
         names = ", ".join(file.name for file in left[:_MAX_NAMED]) + (", ..." if len(left) > _MAX_NAMED else "")
@@ -184,14 +187,19 @@ def _named_otherwise(file: Path, key: str, pattern: str, spec: DatasetSpec) -> s
 def _case_name(file: Path, pattern: str) -> str | None:
     """The name of the case that a file matched by ``pattern`` belongs to; None where its fields contradict."""
     if _FIELD.search(pattern):
-        match = _expression(pattern).fullmatch(file.as_posix() if "/" in pattern else file.name)
-        values = match.groupdict() if match else {}
+        values = _fields(file, pattern)
         return "_".join(values[name].strip() for name in ("case", "patient", "visit") if name in values) or None
     for part, name in zip(reversed(Path(pattern).parts), reversed(file.parts), strict=False):
         if "*" in part and part != "**":
             match = _expression(part).fullmatch(name)
             return match[1].strip() if match and match[1] else name
     return file.parent.name
+
+
+def _fields(file: Path, pattern: str) -> dict[str, str]:
+    """What the fields of a pattern stand for in a file that it matches."""
+    match = _expression(pattern).fullmatch(file.as_posix() if "/" in pattern else file.name)
+    return match.groupdict() if match else {}
 
 
 def _expression(pattern: str) -> re.Pattern[str]:

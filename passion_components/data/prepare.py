@@ -114,7 +114,7 @@ def _parts(
             if wanted.setdefault(name, part) != part:
                 raise ValueError(f"{path}: {name} is in the part {wanted[name]} too; expected every case in one part")
     if not wanted:
-        return split_by_patient(found.cases, split, seed)
+        return split_by_patient(found.cases, split, seed, found.patients)
     rest, parts = force_into_parts(found.cases, wanted)
     found.notes += [f"{case['case']}: in no list; left out" for case in rest]
     return parts

@@ -41,7 +41,7 @@ def find_scan_cases(dataset_dir: Path | str, spec: DatasetSpec) -> ScanFolder:
 
     ``dataset_dir`` holds folders of cases at any depth, or is one case's own folder; a case is named after its folder.
     Folders like ``anat`` or ``dicom`` belong to the case around them, and cases of one name are told apart by the
-    folders above. Where a folder holds several cases side by side (``101_C0.nii.gz``, ``102_T2.nii.gz``), a case is
+    folders above. Where a folder holds several cases side by side (``P101_C0.nii.gz``, ``P102_T2.nii.gz``), a case is
     named after what its files' names begin with. What a name says is read by
     :func:`passion_components.data.file_names.read_file_name`. A folder with a DICOM series is a sequence, named so.
 
@@ -152,6 +152,16 @@ def _cases_in(scans: ScanFolder, source: Path, group: Group) -> list[tuple[tuple
             return []
         inside = next(iter(cases), folder_name)
         return [(group.folder, _single(group.folder, folder_name, inside), [*nameless, *cases.get(inside, [])])]
+    if all(name.isdecimal() and len(files) == 1 for name, files in cases.items()) and not _is_twice(images):
+        names = " and ".join(files[0].name for files in list(cases.values())[:2])
+        scans.failures.append(
+            (
+                folder_name,
+                f"{folder_name}: are the numbers that {names} begin with of series or of cases? expected names "
+                f"without numbers of series, or every case in a folder of its own",
+            )
+        )
+        return []
     if own is None and group.folder and not _several_patients(images, cases):
         scans.warnings.append(
             f"{folder_name}: taken as one case though its files begin differently: {', '.join(cases)}"

@@ -57,16 +57,22 @@ def split_cases(
 
 
 def split_by_patient(
-    cases: Sequence[Mapping[str, str]], shares: Mapping[str, float], seed: int
+    cases: Sequence[Mapping[str, str]],
+    shares: Mapping[str, float],
+    seed: int,
+    patients: Mapping[str, str] | None = None,
 ) -> dict[str, list[Mapping[str, str]]]:
-    """As :func:`split_cases`, of patients: all scans of one (see :func:`patient_of`) are in one part.
+    """As :func:`split_cases`, of patients: all scans of one are in one part.
+
+    ``patients`` (case -> patient) come before what names tell (see :func:`patient_of`).
 
     Raises:
         ValueError: as :func:`split_cases`.
     """
     of_patient: dict[str, list[Mapping[str, str]]] = {}
     for case in sorted(cases, key=lambda case: case["case"]):
-        of_patient.setdefault(patient_of(case["case"]), []).append(case)
+        name = case["case"]
+        of_patient.setdefault((patients or {}).get(name, patient_of(name)), []).append(case)
     parts = split_cases([{"case": name} for name in of_patient], shares, seed)
     return {part: [case for entry in names for case in of_patient[entry["case"]]] for part, names in parts.items()}
 

@@ -80,7 +80,24 @@ class TestPatientsAreNotMixed:
     def test_a_copy_of_a_case_is_told(self, make):
         found = find_cases(make(*brats_case("B"), *brats_case("copy/B")), BRATS2020)
         assert sorted(told(found.cases)) == ["B", "copy_B"]
-        assert found.notes == ["B: 2 folders hold a case of this name; they are called B, copy_B"]
+        assert found.notes[0] == "B: 2 folders hold a case of this name; they are called B, copy_B"
+        assert ["visits may get into different parts" in note for note in found.notes] == [False, True]
+
+    def test_visits_bear_the_name_of_their_patient(self, make):
+        root = make("P1/2020/t1.nii", "P1/2021/t1.nii", "P2/2020/t1.nii")
+        assert sorted(scanned(root)[0]) == ["P1_2020", "P1_2021", "P2_2020"]
+
+    def test_numbers_of_series_are_no_cases(self, make):
+        cases, scans = scanned(make("P1/2_t1_mprage_sag.nii", "P1/5_t1_km.nii", "P2/t1.nii"))
+        assert list(cases) == ["P2"]
+        assert scans.failures[0][1].startswith(
+            "P1: are the numbers that 2_t1_mprage_sag.nii and 5_t1_km.nii begin with of series or of cases?"
+        )
+
+    @pytest.mark.parametrize("names", [("pat_a_t1", "pat_b_t2", "pat_c_flair"), ("KM_flair", "HB_t1")])
+    def test_letters_of_contrast_in_names_of_patients(self, make, names):
+        cases, scans = scanned(make(*(f"in/{name}.nii" for name in names)) / "in")
+        assert sorted(cases) == sorted(name.rpartition("_")[0] for name in names) and not scans.failures
 
     def test_bids(self, make):
         names = [f"sub-0{n}/ses-{v}/anat/sub-0{n}_ses-{v}" for n in (1, 2) for v in (1, 2)]

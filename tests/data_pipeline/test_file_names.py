@@ -41,6 +41,11 @@ class TestOneReader:
             ("P_post_radiation_T1", "t1", "P_post_radiation"),
             ("P_FLAIR_axial", "flair", "P"),
             ("P_T2_TSE", "t2", "P"),
+            ("P_t2_tirm_tra_dark-fluid", "flair", "P"),
+            ("KM_flair", "flair", "KM"),
+            ("P_post_flair", "flair", "P"),
+            ("pat_c_flair", "flair", "pat_c"),
+            ("UCSF-PDGM-0004_tumor_segmentation", "label", "UCSF-PDGM-0004"),
             ("pat_p2_t1", "t1", "pat_p2"),
             ("sub-01_ce-dotarem_T1w", "t1ce", "sub-01"),
             ("sub-01_ce-none_T1w", "t1", "sub-01"),
@@ -67,6 +72,7 @@ class TestOneReader:
             ("pat_c_t1", "says C before T1, which may be contrast or of the case's name; write T1_C or T1"),
             ("P_SWI_T2", "names t2 and swi"),
             ("P_T2_GRE", "names t2 and gre"),
+            ("t2_tirm_tra", "names t2 and tirm"),
             ("P_T1_sub_post", "names t1 and sub"),
             ("P_t2_to_flair", "names flair and t2"),
             ("P_T1_P2_axial", "names t1, but ends in another word"),
@@ -87,3 +93,5 @@ class TestOneReader:
     def test_the_name_of_the_folder_is_the_case_not_a_sequence(self):
         read = read_file_name(Path("x-T1x_3/x-T1x_3_post-op_flair.nii"), BRATS2020)
         assert (read.key, read.beginning) == ("flair", "x-T1x_3_post-op")
+        read = read_file_name(Path("P1_post/P1_post_t1.nii"), BRATS2020)
+        assert (read.key, read.beginning) == ("t1", "P1_post")

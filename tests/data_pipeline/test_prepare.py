@@ -40,7 +40,10 @@ class TestNamedFiles:
     @pytest.mark.parametrize(
         ("files", "message"),
         [
-            (brats_case("B", ("t1", "t2")), r"B: no label map, expected <case>_\{seg,segm,label,mask\}; left out"),
+            (
+                brats_case("B", ("t1", "t2")),
+                r"B: no label map, expected <case>_\{seg,.*\}; left out",
+            ),
             (brats_case("B", ("seg",)), "B: a label map without any sequence; left out"),
             ([*brats_case("B"), "B/B_t1.nii"], r"B: t1 is there 2 times \(.*B_t1.nii and .*B_t1.nii.gz\).*; left out"),
             (["B/B_dwi.nii"], "B_dwi.nii: names no sequence; expected for brats2020 .* flair, t1ce, t1, t2, seg"),
@@ -249,6 +252,25 @@ class TestFieldsInPatterns:
         root = make("A/v1/x_T1.nii", "A/v2/x_T1.nii", "B/v1/B_T2.nii")
         found = find_cases(root, BRATS2020, ["t1={patient}/{visit}/*_T1.nii", "t2={patient}/{visit}/{patient}_T2.nii"])
         assert names(found) == ["A_v1", "A_v2", "B_v1"] and found.notes == []
+
+    def test_visits_of_a_patient_get_into_one_part(self, make, tmp_path):
+        make(*(f"in/{patient}/{visit}/T1.nii" for patient in "ABCD" for visit in ("1", "2", "3")))
+        for seed in range(3):
+            done = prepare_cases(
+                tmp_path / "in",
+                tmp_path / f"out{seed}",
+                BRATS2020,
+                split={"training": 2, "test": 2},
+                seed=seed,
+                patterns=["t1={patient}/{visit}/T1.nii"],
+            )
+            assert {part: len(cases) for part, cases in done.parts.items()} == {
+                "training": 6,
+                "validation": 0,
+                "test": 6,
+            }
+            training, test = ({case["case"][0] for case in done.parts[part]} for part in ("training", "test"))
+            assert not training & test
 
     def test_t1_with_contrast_is_no_t1(self, make):
         root = make("P1_T1w.nii", "P1_ce-gadolinium_T1w.nii")
