@@ -18,7 +18,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.add_typer(phantom.app, name="phantom")
-app.add_typer(prepare.app, name="prepare")
+app.command("prepare")(prepare.prepare)
 app.command("check")(check.check)
 app.command("convert-weights")(convert_weights.convert_weights)
 app.command("evaluate")(evaluate.evaluate)

@@ -12,19 +12,19 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from passion_components.cli.options import DatasetOption, dataset_for
 from passion_components.cli.prepare import print_parts
 from passion_components.cli.progress import progress
 from passion_components.data.checks.report import Report, check_datalist
 from passion_components.data.datalists import load_parts
 from passion_components.data.outputs import check_replaceable
-from passion_components.datasets import DATASETS, dataset_spec
 from passion_components.files import write_text_atomically
 from passion_components.transforms.foreground import foreground_rule, has_contrast
 
 
 def check(
     datalist: Annotated[Path, typer.Argument(metavar="DATALIST", help="datalist.json; it and its files are read.")],
-    dataset: Annotated[str, typer.Option(help=f"Whose sequences and labels: {', '.join(DATASETS)}.")] = "brats2020",
+    dataset: DatasetOption = None,
     json_file: Annotated[
         Path | None, typer.Option("--json", show_default=False, help="Write everything, with facts of each file.")
     ] = None,
@@ -38,7 +38,7 @@ def check(
 
         passion check hearts/datalist.json --dataset myops2020 --json report.json
     """
-    spec = dataset_spec(dataset)
+    spec = dataset_for(dataset, datalist)
     if json_file is not None:
         check_replaceable(json_file, '"findings": [')
     with progress("checking") as update:

@@ -17,11 +17,19 @@ from passion_components.metrics.label_maps import pair_label_maps, score_pairs
 from passion_components.metrics.scores import DEFAULT_METRICS, METRICS
 from passion_components.reports.tables import TABLE_MARK, region_table_markdown
 
+OfDatasetOption = Annotated[
+    str,
+    typer.Option(
+        metavar="NAME|FILE.json",
+        help=f"Whose label codes and regions: {', '.join(DATASETS)}, or the JSON file of another.",
+    ),
+]
+
 
 def evaluate(
     pred: Annotated[Path, typer.Option(help="Folder with predicted label maps; only read.")],
     label: Annotated[Path, typer.Option(help="Folder with the true ones; only read.")],
-    dataset: Annotated[str, typer.Option(help=f"Whose label codes and regions: {', '.join(DATASETS)}.")],
+    dataset: OfDatasetOption,
     out: Annotated[
         Path | None, typer.Option(show_default=False, help="Folder for metrics.csv, summary.json and table.md.")
     ] = None,
@@ -35,9 +43,9 @@ def evaluate(
 ) -> None:
     """Score label maps of any tool as the bundles' evaluation scores its own.
 
-    Files are paired by case, at any depth: <case>.nii.gz or
-    <case>_seg.nii.gz. Both files of a case must lie on one grid. Labels without
-    a prediction are in no mean, which is said below the table.
+    Files are paired by case, at any depth: <case>.nii.gz, <case>_seg.nii.gz or
+    another word of the data set for label maps. Both files of a case must lie on
+    one grid. Labels without a prediction are in no mean, which is said below the table.
 
         passion evaluate --pred DIR --label DIR --dataset brats2020
     """
@@ -45,7 +53,7 @@ def evaluate(
     if out is not None:
         for name, mark in (("metrics.csv", CSV_MARK), ("summary.json", SUMMARY_MARK), ("table.md", TABLE_MARK)):
             check_replaceable(out / name, mark)
-    pairs = pair_label_maps(pred, label)
+    pairs = pair_label_maps(pred, label, spec.label_words)
     if pairs.without_label:
         typer.echo(f"note: not scored, in {pred} only: {', '.join(pairs.without_label)}", err=True)
     names = [name.strip() for name in metrics.split(",")]

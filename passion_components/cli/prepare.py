@@ -1,4 +1,4 @@
-"""``passion prepare``: datalists for data in the published layouts."""
+"""``passion prepare``: the datalist of a data set."""
 
 from __future__ import annotations
 
@@ -10,16 +10,18 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from passion_components.cli.options import DatasetOption
 from passion_components.cli.progress import progress
 from passion_components.data.datalists import PARTS, presence_table
 from passion_components.data.label_codes import numbers
-from passion_components.data.lgg import prepare_lgg
+from passion_components.data.lgg import holds_patients, prepare_lgg
 from passion_components.data.prepare import prepare_cases
 from passion_components.data.split_files import find_split, read_split
 from passion_components.data.splits import parse_split
-from passion_components.datasets import BRATS2020, MYOPS2020, TCGA_LGG, DatasetSpec
+from passion_components.datasets import BRATS2020, DATASETS, MYOPS2020, TCGA_LGG, DatasetSpec, dataset_spec
 
-app = typer.Typer(no_args_is_help=True, help="Find cases in a published layout and list them for the bundles.")
+LAYOUTS = {"brats": BRATS2020, "myops": MYOPS2020, "lgg": TCGA_LGG}
+"""Names of published layouts, and the data set that is meant without ``--dataset``."""
 
 DEFAULT = "training=0.7,validation=0.1,test=0.2"
 
@@ -31,27 +33,19 @@ SplitOption = Annotated[
         f"Default: {DEFAULT}",
     ),
 ]
-
-SeedOption = Annotated[int, typer.Option(min=0, help="Another seed splits the cases otherwise.")]
 ForcedOption = Annotated[
-    list[str] | None, typer.Option(show_default=False, help="Patient that must be in this part; may be repeated.")
+    list[str] | None,
+    typer.Option(show_default=False, help="Slices (lgg): patient that must be in this part; may be repeated."),
 ]
-
-SplitOfOption = Annotated[
-    str | None,
-    typer.Option(
+WordsArgument = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="[LAYOUT] SRC",
         show_default=False,
-        metavar="BUNDLE",
-        help="Put patients into the parts that a bundle's weights were made with; also a split.json.",
+        help="Folder with the cases, at any depth, or a CSV file; only read. Before it may stand brats, myops or "
+        "lgg, for --dataset brats2020, myops2020 or tcga_lgg.",
     ),
 ]
-
-
-@app.callback()
-def prepare() -> None:
-    """Find cases in a published layout and list them for the bundles."""
-
-
 PatternOption = Annotated[
     list[str] | None,
     typer.Option(
@@ -62,98 +56,104 @@ ListOption = Annotated[
     list[str] | None,
     typer.Option("--list", show_default=False, metavar="PART=FILE", help="Cases of a part, one a line, as published."),
 ]
+SplitOfOption = Annotated[
+    str | None,
+    typer.Option(
+        show_default=False,
+        metavar="BUNDLE",
+        help="Slices (lgg): put patients into the parts that a bundle's weights were made with; also a split.json.",
+    ),
+]
 SchemeOption = Annotated[
     str | None, typer.Option(show_default=False, help="Of the label files; by default found from their values.")
 ]
-SourceArgument = Annotated[
-    Path, typer.Argument(metavar="SRC", help="Folder with the cases, at any depth, or a CSV file; only read.")
-]
-OutOption = Annotated[Path, typer.Option(help="Folder for datalist.json.")]
 
 
-@app.command()
-def brats(
-    source: SourceArgument,
-    out: OutOption,
+def prepare(
+    words: WordsArgument,
+    out: Annotated[Path, typer.Option(help="Folder for datalist.json, and for volumes made of slices.")],
+    dataset: DatasetOption = None,
     split: SplitOption = DEFAULT,
-    seed: SeedOption = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Another seed splits the cases otherwise.")] = 0,
     pattern: PatternOption = None,
     list_: ListOption = None,
     label_scheme: SchemeOption = None,
+    training: ForcedOption = None,
+    validation: ForcedOption = None,
+    test: ForcedOption = None,
+    split_of: SplitOfOption = None,
 ) -> None:
-    """BraTS 2018 to 2024, MSD Task01, nnU-Net folders, or files of any names.
+    """List the cases of a data set for the bundles: any folders, MSD and nnU-Net folders, a table.
 
     Images stay where they are. Cases that lack sequences are listed as they are,
     scans of one patient get into one part.
 
+        passion prepare scans --dataset my.json --out data
+
+    BraTS 2018 to 2024, and MyoPS2020 (SRC holds train25 and train25_myops_gd):
+
         passion prepare brats MICCAI_BraTS2020_TrainingData --out data \\
             --split training=219,validation=50,test=100
+        passion prepare myops MyoPS2020 --out data --split training=20,test=5
 
     Files with other names, or a table with the columns case, flair, ... label:
 
         passion prepare brats scans --out data --pattern t1="*_T1.nii.gz" \\
             --pattern flair="*_FLAIR.nii.gz" --pattern label="*_tumor.nii.gz"
         passion prepare brats cases.csv --out data
-    """
-    _list_cases(source, out, BRATS2020, split, seed, pattern, list_, label_scheme)
 
-
-@app.command()
-def myops(
-    source: SourceArgument,
-    out: OutOption,
-    split: SplitOption = DEFAULT,
-    seed: SeedOption = 0,
-    pattern: PatternOption = None,
-    list_: ListOption = None,
-) -> None:
-    """MyoPS2020: <case>_{C0,DE,T2}.nii.gz with <case>_gd.nii.gz, in whatever folders.
-
-    SRC holds train25 and train25_myops_gd. Images stay where they are. Cases
-    that lack sequences are listed as they are. Other names as with brats.
-
-        passion prepare myops MyoPS2020 --out data --split training=20,test=5
-    """
-    _list_cases(source, out, MYOPS2020, split, seed, pattern, list_, None)
-
-
-@app.command()
-def lgg(
-    source: Annotated[Path, typer.Argument(metavar="SRC", help="Folder with the TCGA_... folders; only read.")],
-    out: Annotated[Path, typer.Option(help="Folder for the volumes, datalist.json and summary.json.")],
-    split: SplitOption = DEFAULT,
-    seed: SeedOption = 0,
-    training: ForcedOption = None,
-    validation: ForcedOption = None,
-    test: ForcedOption = None,
-    split_of: SplitOfOption = None,
-    pattern: PatternOption = None,
-) -> None:
-    """TCGA-LGG as the LGG Segmentation Dataset (kaggle_3m): RGB slices in TIFF, made into volumes.
-
-    Sequences that are only a copy of another are left out. Patients are split within each institution. Spacing is
-    nominal (1.8 mm at 128 columns, 5 mm between slices), since the published files carry none.
-
-        passion prepare lgg kaggle_3m --out data
-
-    With a patient that must not train, and all of a folder never seen for testing:
+    TCGA-LGG as the LGG Segmentation Dataset (kaggle_3m): RGB slices in TIFF, made into volumes. Copies of a sequence
+    are left out, patients are split within each institution; spacing is nominal (1.8 mm at 128 columns, 5 mm between
+    slices), since the files carry none. A patient that must not train; the parts of the released weights:
 
         passion prepare lgg kaggle_3m --out data --test TCGA_DU_7294_19890104
-        passion prepare lgg new_patients --out new --split test=1
-
-    The parts of the released weights; patients that these do not know are split as usual:
-
         passion prepare lgg kaggle_3m --out data --split-of tcga_lgg_rfnet
-
-    Volumes instead of those slices, by patterns or a table as with brats:
-
-        passion prepare lgg scans --out new --pattern flair="*_FLAIR.nii.gz"
     """
-    by_part = {"training": training, "validation": validation, "test": test}
-    if pattern or source.suffix.lower() == ".csv":
-        if split_of or any(by_part.values()):
-            raise ValueError("--split-of, --training, --validation and --test are for the published folders of slices")
-        return _list_cases(source, out, TCGA_LGG, split, seed, pattern, None, None)
+    layout, source = _layout(words)
+    slices = holds_patients(source)
+    spec = _spec(dataset, layout, slices, source)
+    forced = {"training": training, "validation": validation, "test": test}
+    if spec == TCGA_LGG and (slices or layout == "lgg") and not pattern and not source.is_file():
+        if list_ or label_scheme:
+            raise ValueError("--list and --label-scheme are for volumes, not for the published folders of slices")
+        return _prepare_slices(source, out, split, seed, split_of, forced)
+    if split_of or any(forced.values()):
+        raise ValueError("--split-of, --training, --validation and --test are for the published folders of slices")
+    return _list_cases(source, out, spec, split, seed, pattern, list_, label_scheme)
+
+
+def _layout(words: Sequence[str]) -> tuple[str | None, Path]:
+    """Name of a published layout, if one is given, and the source."""
+    if len(words) > 2 or (len(words) == 2 and words[0] not in LAYOUTS):
+        raise ValueError(
+            f"{' '.join(words)}: expected SRC, a folder or CSV file, after one of {', '.join(LAYOUTS)} or alone"
+        )
+    if len(words) == 1 and words[0] in LAYOUTS and not Path(words[0]).exists():
+        raise ValueError(f"{words[0]}: the folder or CSV file of the cases is missing; expected {words[0]} SRC")
+    return (None if len(words) == 1 else words[0]), Path(words[-1])
+
+
+def _spec(dataset: str | None, layout: str | None, slices: bool, source: Path) -> DatasetSpec:
+    """The data set that is meant."""
+    if dataset is not None:
+        return dataset_spec(dataset)
+    if layout is not None or slices:
+        return LAYOUTS[layout or "lgg"]
+    raise ValueError(
+        f"{source}: which data set is it? add --dataset, one of {', '.join(DATASETS)} or a JSON file, which "
+        f"`passion new-dataset --from {source} --out my.json` writes"
+    )
+
+
+def _prepare_slices(
+    source: Path,
+    out: Path,
+    split: str,
+    seed: int,
+    split_of: str | None,
+    by_part: Mapping[str, Sequence[str] | None],
+) -> None:
+    """Make volumes and a datalist of the LGG Segmentation Dataset, and tell what it holds."""
     with progress("reading") as update:
         datalist, parts, summary, problems = prepare_lgg(
             source,

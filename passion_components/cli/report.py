@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from passion_components.cli.options import DatasetOption
+from passion_components.datasets import dataset_spec
 from passion_components.reports.report import write_report
 from passion_components.reports.runs import read_runs
 
@@ -17,6 +19,7 @@ def report(
         typer.Argument(metavar="RUN...", help="Folders of training or evaluating, each as DIR or NAME=DIR."),
     ],
     out: Annotated[Path, typer.Option(help="The HTML file; an older one is replaced.")],
+    dataset: DatasetOption = None,
 ) -> None:
     """Write curves, scores and pictures of runs into one HTML file.
 
@@ -29,5 +32,6 @@ def report(
 
         passion report baseline=runs/b PASSION=runs/p --out report.html
     """
-    write_report(out, read_runs(runs))
+    spec = None if dataset is None else dataset_spec(dataset)
+    write_report(out, read_runs(runs), spec)
     typer.echo(f"written: {out}")

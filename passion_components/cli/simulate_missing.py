@@ -12,8 +12,8 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from passion_components.cli.options import DatasetOption, dataset_for
 from passion_components.data import missing_rates
-from passion_components.datasets import DATASETS, dataset_spec
 from passion_components.modalities import all_subsets, subset_name, subset_table
 
 
@@ -36,7 +36,7 @@ def simulate_missing(
     method: Annotated[
         Method, typer.Option(help="quota: every combination as often as expected; bernoulli: every case on its own.")
     ] = Method.quota,
-    dataset: Annotated[str, typer.Option(help=f"Whose sequences: {', '.join(DATASETS)}.")] = "brats2020",
+    dataset: DatasetOption = None,
 ) -> None:
     """Draw, once and before training, which training case lacks which sequence.
 
@@ -52,7 +52,7 @@ def simulate_missing(
         passion simulate-missing data/datalist.json --out data/missing.json \\
             --masks BraTS2020_imb_split_mr2468.csv
     """
-    modalities = dataset_spec(dataset).modalities
+    modalities = dataset_for(dataset, source).modalities
     if (rates is None) == (masks is None):
         raise ValueError("expected either --rates or --masks; give one of them")
     nominal: Mapping[str, float] = {}

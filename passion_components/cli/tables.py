@@ -7,10 +7,12 @@ from typing import Annotated
 
 import typer
 
+from passion_components.cli.options import DatasetOption
 from passion_components.data.outputs import check_replaceable
+from passion_components.datasets import dataset_spec
 from passion_components.files import write_text_atomically
 from passion_components.reports.cells import csv_text, markdown
-from passion_components.reports.comparable import check_comparable, remarks, unknown_repetitions
+from passion_components.reports.comparable import check_comparable, check_dataset, remarks, unknown_repetitions
 from passion_components.reports.comparison import settings_of
 from passion_components.reports.layouts import comparison_tables
 from passion_components.reports.runs import read_runs
@@ -24,6 +26,7 @@ def tables(
         Path | None,
         typer.Option(show_default=False, help="Folder for tables.md and a CSV a table; default: print Markdown."),
     ] = None,
+    dataset: DatasetOption = None,
 ) -> None:
     """Tabulate the scores of several runs, as Tables 1 to 3 of the paper.
 
@@ -35,7 +38,9 @@ def tables(
         passion tables baseline=runs/b0 baseline=runs/b1 PASSION=runs/p0 \\
             PASSION=runs/p1 --out tables
     """
+    spec = None if dataset is None else dataset_spec(dataset)
     read = read_runs(runs)
+    check_dataset(read, spec)
     check_comparable(read)
     settings = settings_of(read)
     for note in (*remarks(read), *(note for setting in settings for note in unknown_repetitions(setting.runs))):

@@ -3,7 +3,8 @@
 ``{"training": [...], "validation": [...], "test": [...]}``; a case is ``{"case": "P1", "flair": "P1/flair.nii.gz",
 "label": "P1/seg.nii.gz"}``. No key means that the sequence is absent. Paths are absolute or relative to the datalist;
 ``file.nii.gz#2`` is the third volume of a 4D file, a folder is a DICOM series. ``"label_scheme": "name"`` beside the
-parts names the scheme of the label files where it is not the data set's first.
+parts names the scheme of the label files where it is not the data set's first, ``"dataset"`` the data set: a name, or
+the path of its JSON file.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ import torch
 
 from passion_components.data.case_names import checked_case_name
 from passion_components.data.image_files import split_index
-from passion_components.datasets import known_sequence
+from passion_components.datasets import DATASETS, DatasetSpec, dataset_spec, known_sequence
 from passion_components.files import content_hashes, write_atomically
 
 _SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
@@ -77,8 +78,34 @@ def label_scheme(path: Path | str) -> str | None:
     return scheme
 
 
+def dataset_of(path: Path | str) -> DatasetSpec | None:
+    """The data set that a datalist names, None where it names none.
+
+    Raises:
+        FileNotFoundError, ValueError: as :func:`label_scheme`, and :func:`~passion_components.datasets.dataset_spec`.
+    """
+    named = _read(path).get("dataset")
+    if named is None:
+        return None
+    if not isinstance(named, str) or not (named in DATASETS or named.endswith(".json")):
+        raise ValueError(f"{path}: dataset must be {', '.join(DATASETS)} or the path of a JSON file, got {named!r}")
+    if named in DATASETS:
+        return DATASETS[named]
+    try:
+        return dataset_spec(Path(path).absolute().parent / named)
+    except FileNotFoundError:
+        raise FileNotFoundError(
+            f"{path}: names the data set {named}, which does not exist; correct the path, or name the file"
+        ) from None
+
+
 def write_datalist(
-    path: Path | str, parts: Mapping[str, Iterable[Mapping[str, str]]], *, label_scheme: str | None = None, **notes: str
+    path: Path | str,
+    parts: Mapping[str, Iterable[Mapping[str, str]]],
+    *,
+    label_scheme: str | None = None,
+    dataset: DatasetSpec | None = None,
+    **notes: str,
 ) -> Path:
     """Write a datalist; files below its folder are written relative to it, others absolute. Returns its path.
 
@@ -91,7 +118,11 @@ def write_datalist(
         absolute = Path(os.path.abspath(file))
         return absolute.relative_to(folder).as_posix() if absolute.is_relative_to(folder) else str(absolute)
 
-    content: dict[str, Any] = dict(notes) if label_scheme is None else {**notes, "label_scheme": label_scheme}
+    content: dict[str, Any] = dict(notes)
+    if dataset is not None:
+        content["dataset"] = dataset.name if dataset.file is None else portable(str(dataset.file))
+    if label_scheme is not None:
+        content["label_scheme"] = label_scheme
     content |= {
         part: [{key: value if key == "case" else portable(value) for key, value in case.items()} for case in cases]
         for part, cases in parts.items()

@@ -145,7 +145,14 @@ def prepare_lgg(
     parts = {part: sorted(parts[part] + fixed[part], key=lambda case: case["case"]) for part in parts}
     summary = _summary(source, rows, problems)
     write_text_atomically(out / "summary.json", json.dumps(summary, indent=2) + "\n")
-    return write_datalist(datalist, parts), parts, summary, problems
+    return write_datalist(datalist, parts, dataset=TCGA_LGG), parts, summary, problems
+
+
+def holds_patients(source: Path) -> bool:
+    """Whether a folder is that of the published patients."""
+    return source.is_dir() and any(
+        _PATIENT.fullmatch(path.name) and any(path.glob("*_mask.tif")) for path in source.iterdir()
+    )
 
 
 def _patient_folders(source: Path) -> tuple[list[Path], list[str]]:

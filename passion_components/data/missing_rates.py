@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from passion_components.data.datalists import label_scheme, load_parts, presence_table, write_datalist
+from passion_components.data.datalists import dataset_of, label_scheme, load_parts, presence_table, write_datalist
 from passion_components.data.outputs import check_replaceable
 from passion_components.data.published_masks import presence_from_masks, read_published_masks
 from passion_components.data.splits import largest_remainder
@@ -147,7 +147,9 @@ def _write_incomplete(
         {key: value for key, value in case.items() if key not in modalities or row[modalities.index(key)]}
         for case, row in zip(cases, presence.tolist(), strict=True)
     ]
-    write_datalist(out, parts, label_scheme=label_scheme(source), **{_ORIGIN: Path(source).name})
+    write_datalist(
+        out, parts, label_scheme=label_scheme(source), dataset=dataset_of(source), **{_ORIGIN: Path(source).name}
+    )
     return presence
 
 

@@ -100,7 +100,7 @@ def prepare_cases(
     parts = _parts(found, split, seed, lists)
     values = _label_values(found.cases, progress)
     scheme = label_scheme or detect_scheme(found, values, spec)
-    write_datalist(datalist, parts, label_scheme=scheme)
+    write_datalist(datalist, parts, label_scheme=scheme, dataset=spec)
     together = {value for of_case in values.values() for value in of_case}
     return Prepared(datalist, parts, found.notes, scheme, tuple(sorted(together)))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from passion_components.datasets.reading import read_dataset
@@ -35,4 +36,4 @@ def dataset_spec(name: str | Path) -> DatasetSpec:
         raise ValueError(
             f"{name}: name {spec.name!r} is that of another data set, of the bundles; choose a name of its own"
         )
-    return spec
+    return replace(spec, file=Path(name).absolute())

@@ -38,6 +38,7 @@ class DatasetSpec:
             that is no question.
         axial_slices: whether slices across the last axis must be the ones that were acquired.
         crop_to_foreground: whether images are cropped to the box around their foreground.
+        file: the JSON file that it was read from, None for the data sets of the bundles.
     """
 
     name: str
@@ -60,6 +61,7 @@ class DatasetSpec:
     skull: str | None = field(default=None, repr=False)
     axial_slices: bool = field(default=False, repr=False)
     crop_to_foreground: bool = field(default=False, repr=False)
+    file: Path | None = field(default=None, repr=False, compare=False)
 
     @property
     def label_schemes(self) -> Mapping[str, Mapping[int, int]]:

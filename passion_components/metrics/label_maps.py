@@ -22,7 +22,8 @@ from passion_components.transforms.labels import LoadLabeld
 COLUMN = "prediction"
 """Takes the place of a subset in the record: which sequences a label map was made from, nobody knows."""
 
-_LABEL = re.compile(r"[_-](seg|gd)$", re.IGNORECASE)
+LABEL_WORDS = ("seg", "gd")
+"""What label maps are called that we write, and in the published data."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,16 +41,19 @@ class Pairs:
     unpredicted: list[str]
 
 
-def pair_label_maps(predictions: Path | str, labels: Path | str) -> Pairs:
+def pair_label_maps(predictions: Path | str, labels: Path | str, label_words: Sequence[str] = ()) -> Pairs:
     """Pair the label maps of two folders by case.
 
     A case's file is ``<case>_seg.nii.gz``, ``<case>_gd.nii.gz`` or ``<case>.nii.gz`` (or ``.nii``), at any depth. Where
     a folder holds any file that ends in ``_seg`` or ``_gd``, the others in it (scans, probabilities) are not looked at.
+    ``label_words`` are what the data set calls label maps besides.
 
     Raises:
         ValueError: a folder that is none or holds no NIfTI file, a case that occurs twice, no pair at all.
     """
-    predicted, true = _by_case(predictions), _by_case(labels)
+    words = "|".join(map(re.escape, (*LABEL_WORDS, *label_words)))
+    label = re.compile(rf"[_-]({words})$", re.IGNORECASE)
+    predicted, true = _by_case(predictions, label), _by_case(labels, label)
     both = sorted(predicted.keys() & true.keys())
     if not both:
         raise ValueError(
@@ -114,15 +118,15 @@ def _read(case: str, file: Path, spec: DatasetSpec) -> MetaTensor:
     return LoadLabeld(to="classes", label_codes=spec.label_codes)({"case": case, "label": file})["classes"]
 
 
-def _by_case(folder: Path | str) -> dict[str, Path]:
+def _by_case(folder: Path | str, label: re.Pattern[str]) -> dict[str, Path]:
     """Case -> label map, for the label maps in a folder."""
     if not Path(folder).is_dir():
         raise ValueError(f"{folder}: no such folder; expected one with label maps, <case>.nii.gz or <case>_seg.nii.gz")
     stems = {file: stem(file) for file in images_below(Path(folder)) if file.is_file() and is_nifti(file)}
-    named = {file: name for file, name in stems.items() if _LABEL.search(name)}
+    named = {file: name for file, name in stems.items() if label.search(name)}
     found: dict[str, Path] = {}
     for file, name in (named or stems).items():
-        case = _LABEL.sub("", name)
+        case = label.sub("", name)
         if case in found:
             raise ValueError(f"{folder}: case {case} occurs twice, {found[case]} and {file}; leave one of them")
         found[case] = file

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from passion_components.data.datalists import load_datalist
+from passion_components.data.datalists import dataset_of, load_datalist
 from passion_components.data.errors import CaseError
 from passion_components.data.grid import check_one_grid
 from passion_components.data.volumes import read_volume
@@ -49,11 +49,12 @@ class CasePicture:
     columns: int
 
 
-def case_pictures(runs: Sequence[Run]) -> tuple[list[CasePicture], list[str]]:
+def case_pictures(runs: Sequence[Run], spec: DatasetSpec | None = None) -> tuple[list[CasePicture], list[str]]:
     """Pictures of the best, the median and the worst case, and a line for each of them that could not be drawn.
 
     Args:
         runs: at least one, of one data set; each gets a column of predictions.
+        spec: the data set; None looks for the one that the evaluated datalist names.
 
     Raises:
         NoPictures: no predictions, or the evaluated images are not known.
@@ -65,7 +66,7 @@ def case_pictures(runs: Sequence[Run]) -> tuple[list[CasePicture], list[str]]:
             f"No case has predictions of {' and '.join(run.name for run in runs)} from {' and '.join(subsets)}: "
             f"run evaluating with --save_predictions True, which writes them to predictions/ in the run's folder."
         )
-    spec, files = _evaluated_files(runs[0])
+    spec, files = _evaluated_files(runs[0], spec)
     pictures, failures = [], []
     for case, rank in best_median_worst(ranked).items():
         try:
@@ -123,13 +124,16 @@ def _prediction(run: Run, case: str, subset: str) -> Path:
     return run.predictions / case / f"{case}_{subset}_seg.nii.gz"
 
 
-def _evaluated_files(run: Run) -> tuple[DatasetSpec, dict[str, dict[str, str]]]:
+def _evaluated_files(run: Run, spec: DatasetSpec | None) -> tuple[DatasetSpec, dict[str, dict[str, str]]]:
     """The data set, and by case the files that were evaluated."""
     about = run.summary["run"]
     if not isinstance(about.get("datalist"), str) or not isinstance(about.get("part"), str):
         raise NoPictures(f"{run.folder}/summary.json does not name the evaluated datalist: run evaluating again.")
     try:
-        spec = dataset_spec(run.summary["dataset"]).with_scheme(about.get("label_scheme"))
+        named = spec or dataset_of(about["datalist"])
+        if named is None or named.name != run.summary["dataset"]:
+            named = dataset_spec(run.summary["dataset"])
+        spec = named.with_scheme(about.get("label_scheme"))
         cases = load_datalist(about["datalist"], about["part"], spec.modalities)
     except (ValueError, OSError) as error:
         raise NoPictures(f"The evaluated images cannot be found: {error}") from None

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from passion_components.datasets import DatasetSpec
 from passion_components.reports.runs import Run, RunError
 
 MEASURE = ("part", "min_region_voxels", "label_scheme")
@@ -34,6 +35,17 @@ def check_comparable(runs: Sequence[Run]) -> None:
             if key in ours and key in firsts:
                 _check_one(run, runs[0], key, ours[key], firsts[key])
     _check_files(runs)
+
+
+def check_dataset(runs: Sequence[Run], spec: DatasetSpec | None) -> None:
+    """Refuse scores of another data set than the one given, if one is given.
+
+    Raises:
+        RunError: naming the first such run.
+    """
+    for run in runs:
+        if spec is not None and run.summary and run.summary["dataset"] != spec.name:
+            raise RunError(f"{run.folder}: was scored on {run.summary['dataset']}, not on {spec.name}; leave it out")
 
 
 def check_repetitions(runs: Sequence[Run]) -> None:

@@ -11,11 +11,12 @@ from markupsafe import Markup
 
 from passion_components import __version__
 from passion_components.data.outputs import check_replaceable
+from passion_components.datasets import DatasetSpec
 from passion_components.files import write_text_atomically
 from passion_components.reports import charts
 from passion_components.reports.cases import NoPictures, case_pictures
 from passion_components.reports.cells import Cell, Column, Table, label, label_column, mean_cell, mean_column
-from passion_components.reports.comparable import check_comparable
+from passion_components.reports.comparable import check_comparable, check_dataset
 from passion_components.reports.comparison import Setting, settings_of
 from passion_components.reports.layouts import comparison_tables, rates_text
 from passion_components.reports.page import html
@@ -27,24 +28,30 @@ UNKNOWN = "unknown"
 TITLE = "PASSION: "
 
 
-def write_report(path: Path | str, runs: Sequence[Run]) -> None:
+def write_report(path: Path | str, runs: Sequence[Run], spec: DatasetSpec | None = None) -> None:
     """Write one HTML file about runs; it needs no other file, no network and no script.
 
     What a run lacks is said in its place, with how to make it.
 
+    Args:
+        path: the file.
+        runs: any number.
+        spec: the data set of all runs; None: of each its own, as far as its pictures need it.
+
     Raises:
-        UserError: a file that this program did not write lies there.
+        UserError: a file that this program did not write lies there; a run of another data set.
     """
     check_replaceable(path, f"<title>{TITLE}")
-    write_text_atomically(path, report_html(runs))
+    check_dataset(runs, spec)
+    write_text_atomically(path, report_html(runs, spec))
 
 
-def report_html(runs: Sequence[Run]) -> str:
+def report_html(runs: Sequence[Run], spec: DatasetSpec | None = None) -> str:
     """The page of :func:`write_report`: what came out first, then how training went, then every setting."""
     title = TITLE + ", ".join(dict.fromkeys(run.name for run in runs))
     sections = [("Comparison", comparison_section(runs))] if len(runs) > 1 else []
     sections += [(f"Scores of {run.name}", scores_section(run)) for run in runs]
-    sections.append(("Cases", cases_section(runs)))
+    sections.append(("Cases", cases_section(runs, spec)))
     sections += [(f"Training of {run.name}", training_section(run, runs)) for run in runs]
     sections.append(("Settings", settings_section(runs)))
     body = [html.heading(1, title), *(html.paragraph(in_one_sentence(run)) for run in runs)]
@@ -140,7 +147,7 @@ def scores_section(run: Run) -> Iterator[str]:
         )
 
 
-def cases_section(runs: Sequence[Run]) -> Iterator[str]:
+def cases_section(runs: Sequence[Run], spec: DatasetSpec | None) -> Iterator[str]:
     """Image, reference and predictions in the best, the median and the worst case."""
     kept = [run for run in runs if run.summary and run.predictions.is_dir()]
     if not kept:
@@ -152,7 +159,7 @@ def cases_section(runs: Sequence[Run]) -> Iterator[str]:
         return
     kept = [run for run in kept if run.summary["dataset"] == kept[0].summary["dataset"]]
     try:
-        pictures, failures = case_pictures(kept)
+        pictures, failures = case_pictures(kept, spec)
     except NoPictures as reason:
         yield html.paragraph(str(reason), "missing")
         return

@@ -1,4 +1,3 @@
-import json
 import shutil
 from collections import Counter
 
@@ -7,8 +6,9 @@ import nibabel as nib
 import numpy as np
 import pytest
 
+from passion_components.data.datalists import load_parts
 from passion_components.data.errors import CaseError
-from passion_components.data.lgg import prepare_lgg, read_patient
+from passion_components.data.lgg import CHANNELS, prepare_lgg, read_patient
 from passion_components.data.phantoms.lgg import case_name, draw_lgg, write_lgg_phantoms
 from passion_components.data.splits import split_by_stratum
 
@@ -72,7 +72,7 @@ class TestAbsentSequences:
         assert summary["absent"] == {"t1": [case_name(8)], "flair": [], "t1ce": [case_name(4), case_name(8)]}
         assert summary["by_patient"][case_name(8)]["absent"]["t1"] == "a copy of flair"
         assert not problems
-        cases = {case["case"]: case for part in json.loads(datalist.read_text()).values() for case in part}
+        cases = {case["case"]: case for part in load_parts(datalist, CHANNELS).values() for case in part}
         assert set(cases[case_name(8)]) == {"case", "flair", "label"}
         assert set(cases[case_name(4)]) == {"case", "t1", "flair", "label"}
         assert not (tmp_path / "out" / case_name(4) / f"{case_name(4)}_t1ce.nii.gz").exists()

@@ -23,6 +23,7 @@ from passion_components.data.phantoms.fields import (
     voxel_grid,
 )
 from passion_components.data.splits import DEFAULT_SPLIT
+from passion_components.datasets import BRATS2020
 
 MIN_SIZE = (16, 16, 16)
 MAX_SIZE = (240, 240, 155)
@@ -112,7 +113,7 @@ def write_brain_phantoms(
         return {key: phantom_nifti(array) for key, array in {**images, "label": label.astype(np.int16)}.items()}
 
     files = [_case_files(out, number) for number in range(1, cases + 1)]
-    return write_collection(out, files, draw, split=split, seed=seed, progress=progress)
+    return write_collection(out, files, draw, dataset=BRATS2020, split=split, seed=seed, progress=progress)
 
 
 def _case_files(out: Path, number: int) -> dict[str, str]:

@@ -12,6 +12,7 @@ import numpy as np
 from passion_components.data.datalists import write_datalist
 from passion_components.data.nifti import nifti_image
 from passion_components.data.splits import split_cases
+from passion_components.datasets import DatasetSpec
 from passion_components.files import write_atomically
 
 
@@ -54,6 +55,7 @@ def write_collection(
     cases: Sequence[Mapping[str, str]],
     draw: Callable[[int], Mapping[str, nib.Nifti1Image]],
     *,
+    dataset: DatasetSpec,
     split: Mapping[str, float],
     seed: int,
     progress: Callable[[str], None] | None,
@@ -64,6 +66,7 @@ def write_collection(
         out: folder, new or empty.
         cases: per case ``case`` and the path of every image that :func:`draw` gives.
         draw: images by the same keys, of case number 1, 2, ...
+        dataset: that the datalist names.
         split: shares of the parts.
         seed: of the split.
         progress: called with the name of each case that is written.
@@ -81,4 +84,4 @@ def write_collection(
             write_atomically(case[key], partial(nib.save, image))
         if progress is not None:
             progress(case["case"])
-    return write_datalist(out / "datalist.json", parts)
+    return write_datalist(out / "datalist.json", parts, dataset=dataset)

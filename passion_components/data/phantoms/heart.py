@@ -21,6 +21,7 @@ from passion_components.data.phantoms.fields import (
     voxel_grid,
 )
 from passion_components.data.splits import DEFAULT_SPLIT
+from passion_components.datasets import MYOPS2020
 
 MIN_SIZE, MAX_SIZE = (16, 16), (512, 512)
 SIZE_RANGE = (0.85, 1.15)
@@ -112,7 +113,7 @@ def write_heart_phantoms(
         return {key: phantom_nifti(array, spacing) for key, array in {**images, "label": label}.items()}
 
     files = [_case_files(out, number) for number in range(1, cases + 1)]
-    return write_collection(out, files, draw, split=split, seed=seed, progress=progress)
+    return write_collection(out, files, draw, dataset=MYOPS2020, split=split, seed=seed, progress=progress)
 
 
 def _case_files(out: Path, number: int) -> dict[str, str]:
