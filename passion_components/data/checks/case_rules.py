@@ -14,6 +14,15 @@ from passion_components.data.grid import Grid, check_one_grid
 from passion_components.data.volumes import non_finite_problem
 from passion_components.datasets import DatasetSpec
 
+MAX_OUTSIDE = 0.02
+"""Share of a label's foreground outside of all images; 0 in eleven scans of gliomas."""
+
+MIN_MIRRORED = 1.5
+"""A label map that fits so many times as well mirrored, is.
+
+Of 92 patients none had more than 1.3; mirrored, nine of ten have more than 1.5.
+"""
+
 _SPACING_TOLERANCE = 1e-3
 _MAX_LISTED = 8
 
@@ -177,6 +186,37 @@ def _normalised(case: CheckedCase, spec: DatasetSpec) -> Iterator[tuple[Kind, st
         )
 
 
+def _repeated_slices(case: CheckedCase, _: DatasetSpec) -> Iterator[tuple[Kind, str]]:
+    for key, volume in case.sequences.items():
+        if volume.repeated_slices:
+            yield (
+                Kind.REPEATED_SLICES,
+                f"{case}: {case.files[key].path} holds {volume.repeated_slices} slices that equal the one before them; "
+                f"expected every slice once: is it put together from slices twice, or resampled to nearest neighbours? "
+                f"make it anew from the original",
+            )
+
+
+def _label_place(case: CheckedCase, _: DatasetSpec) -> Iterator[tuple[Kind, str]]:
+    place = case.label_place
+    if place is None or not _on_one_grid(_grids_of(case)):
+        return
+    path = case.files["label"].path
+    if place.outside > MAX_OUTSIDE:
+        yield (
+            Kind.OUTSIDE,
+            f"{case}: {place.outside:.1%} of the foreground of {path} lies where every sequence is 0; expected it in "
+            f"the images: is it shifted, or of another patient?",
+        )
+    axis = int(np.argmax(place.mirrored))
+    if place.mirrored[axis] > MIN_MIRRORED:
+        yield (
+            Kind.MIRRORED,
+            f"{case}: {path} fits the images {place.mirrored[axis]:.1f} times as well mirrored along axis {axis} of "
+            f"the array; look at both: mirrored voxels under the same header must be turned back",
+        )
+
+
 def _grids_of(case: CheckedCase) -> list[Grid]:
     return [volume.grid for volume in case.volumes.values()]
 
@@ -208,4 +248,6 @@ _RULES: tuple[Callable[[CheckedCase, DatasetSpec], Iterator[tuple[Kind, str]]], 
     _doubtful_place,
     _background,
     _normalised,
+    _repeated_slices,
+    _label_place,
 )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ import nibabel as nib
 import numpy as np
 import torch
 
+from passion_components.data.checks.label_place import LabelPlace, LabelSurface, repeated_slices
 from passion_components.data.errors import CaseError
 from passion_components.data.grid import Grid
 from passion_components.data.image_files import split_index
@@ -54,6 +55,7 @@ class VolumeFacts:
         non_finite: number of voxels that are NaN or infinite.
         contrast: whether the sequence counts as present.
         voxels_sha256: SHA-256 of shape and values, whatever the header says otherwise.
+        repeated_slices: number of slices that equal the one before them; 0 in label maps.
         label_values: the smallest 256 of the finite values that occur; None where the file is no label map.
         doubt: what is doubtful about the place that the header gives it, "" if nothing.
     """
@@ -69,6 +71,7 @@ class VolumeFacts:
     non_finite: int
     contrast: bool
     voxels_sha256: str
+    repeated_slices: int
     label_values: tuple[float, ...] | None
     doubt: str
 
@@ -119,19 +122,41 @@ class FileFacts:
             "doubt": volume.doubt,
         }
         if volume.label_values is None:
-            return {**facts, "contrast": volume.contrast}
+            return {**facts, "contrast": volume.contrast, "repeated_slices": volume.repeated_slices}
         return {**facts, "label_values": list(volume.label_values)}
 
 
-def read_facts(path: Path, *, case: str, is_label: bool, has_contrast: Callable[[torch.Tensor], bool]) -> FileFacts:
-    """Read a file to its end; what is wrong with it is told in the facts, never raised.
+def read_case_facts(
+    files: Mapping[str, Path], *, case: str, has_contrast: Callable[[torch.Tensor], bool]
+) -> tuple[dict[str, FileFacts], LabelPlace | None]:
+    """Read the files of a case to their ends; what is wrong with them is told in the facts, never raised.
 
     Args:
-        path: an image as of :func:`~passion_components.data.volumes.read_volume`.
+        files: images as of :func:`~passion_components.data.volumes.read_volume`, by their keys in the datalist.
         case: how the case is called in messages.
-        is_label: whether it is a label map.
         has_contrast: whether a sequence, float32 (*S), counts as present.
+
+    Returns:
+        Facts of every file; how the label map lies in the sequences of its shape, None where that cannot be told.
     """
+    facts: dict[str, FileFacts] = {}
+    surface: LabelSurface | None = None
+    for key in sorted(files, key=lambda key: key != "label"):  # the label map first: the others need not be kept
+        facts[key], values = _read_facts(files[key], case, key == "label", has_contrast)
+        volume = facts[key].volume
+        if values is None or volume is None or volume.non_finite:
+            continue
+        if key == "label":
+            surface, shape = LabelSurface(values), values.shape
+        elif surface is not None and volume.contrast and values.shape == shape:
+            surface.add(values)
+    return {key: facts[key] for key in files}, surface.place() if surface is not None else None
+
+
+def _read_facts(
+    path: Path, case: str, is_label: bool, has_contrast: Callable[[torch.Tensor], bool]
+) -> tuple[FileFacts, np.ndarray | None]:
+    """Facts of a file, and its values as float32 where there are any."""
     digest = None
     file, _ = split_index(path)
     try:
@@ -139,16 +164,19 @@ def read_facts(path: Path, *, case: str, is_label: bool, has_contrast: Callable[
             digest = content_hash(file)
         volume = read_volume(path, case=case, warn=False)
     except CaseError as error:
-        return FileFacts(str(path), digest, problem=str(error))
+        return FileFacts(str(path), digest, problem=str(error)), None
     except OSError as error:
         reason = error.strerror or type(error).__name__
-        return FileFacts(str(path), digest, problem=f"{case}: {path} cannot be read ({reason}): mend the file's rights")
-    return FileFacts(str(path), digest, volume=_volume_facts(volume, is_label, has_contrast))
-
-
-def _volume_facts(volume: Volume, is_label: bool, has_contrast: Callable[[torch.Tensor], bool]) -> VolumeFacts:
+        problem = f"{case}: {path} cannot be read ({reason}): mend the file's rights"
+        return FileFacts(str(path), digest, problem=problem), None
     with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite and is counted
         values = volume.array.astype(np.float32)
+    return FileFacts(str(path), digest, volume=_volume_facts(volume, values, is_label, has_contrast)), values
+
+
+def _volume_facts(
+    volume: Volume, values: np.ndarray, is_label: bool, has_contrast: Callable[[torch.Tensor], bool]
+) -> VolumeFacts:
     finite = np.isfinite(values)
     non_finite = int(finite.size - np.count_nonzero(finite))
     known = values[finite] if non_finite else values
@@ -164,6 +192,7 @@ def _volume_facts(volume: Volume, is_label: bool, has_contrast: Callable[[torch.
         non_finite=non_finite,
         contrast=not is_label and not non_finite and has_contrast(torch.from_numpy(values)),
         voxels_sha256=_voxels_hash(values),
+        repeated_slices=0 if is_label else repeated_slices(values),
         label_values=tuple(np.unique(known)[:_MAX_VALUES].tolist()) if is_label else None,
         doubt=volume.doubt,
     )

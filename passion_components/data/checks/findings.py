@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from passion_components.data.checks.facts import FileFacts, VolumeFacts
+from passion_components.data.checks.label_place import LabelPlace
 
 
 class Kind(Enum):
@@ -29,6 +30,10 @@ class Kind(Enum):
     DOUBTFUL_PLACE = ("warning", "place or orientation in doubt")
     MIXED_CODES = ("warning", "label codes that never meet")
     EMPTY_REGION = ("warning", "region in no label map")
+    LACKING_REGION = ("warning", "region not in every label map")
+    OUTSIDE = ("warning", "label outside of the images")
+    MIRRORED = ("warning", "label map that fits better mirrored")
+    REPEATED_SLICES = ("warning", "repeated slices")
     BACKGROUND = ("warning", "background not 0, or skull")
     NORMALISED = ("warning", "normalised or shifted already")
     EMPTY_LABEL = ("warning", "label map without foreground")
@@ -41,11 +46,12 @@ class Kind(Enum):
 
 @dataclass(frozen=True, eq=False)
 class CheckedCase:
-    """A case and what its files hold, under the keys of the datalist."""
+    """A case and what its files hold, under the keys of the datalist, and how its label map lies in the others."""
 
     part: str
     name: str
     files: Mapping[str, FileFacts]
+    label_place: LabelPlace | None
 
     def __str__(self) -> str:
         return f"{self.part} {self.name}"

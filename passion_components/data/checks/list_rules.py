@@ -48,6 +48,7 @@ def _codes(cases: Sequence[CheckedCase], spec: DatasetSpec, scheme: str) -> Iter
             f"label maps: {mixed}, never both in one; are these files of two label schemes? recode them so that a "
             f"class has one code",
         )
+    labelled = [case for case in cases if "label" in case.volumes and _classes_in(case, codes)]
     for region, classes in spec.regions.items():
         if not seen & set(classes):
             yield Finding(
@@ -56,6 +57,25 @@ def _codes(cases: Sequence[CheckedCase], spec: DatasetSpec, scheme: str) -> Iter
                 f"label maps: {region} is in none of {len(values)}; its scores will say nothing: "
                 f"is label_scheme right?",
             )
+            continue
+        lacking = [case for case in labelled if not _classes_in(case, codes) & set(classes)]
+        if lacking and not mixed:
+            yield Finding(
+                Kind.LACKING_REGION,
+                tuple(lacking),
+                f"label maps: {region} is not in {len(lacking)} of {len(labelled)} with foreground "
+                f"({_listed(lacking)}); right for patients without it: the policy for empty masks scores these",
+            )
+
+
+def _classes_in(case: CheckedCase, codes: Mapping[int, int]) -> set[int]:
+    """Classes in a label map, background left out."""
+    return {codes[int(value)] for value in case.volumes["label"].label_values or ()} - {0}
+
+
+def _listed(cases: Sequence[CheckedCase]) -> str:
+    more = f" and {len(cases) - _MAX_LISTED} more" if len(cases) > _MAX_LISTED else ""
+    return ", ".join(map(str, cases[:_MAX_LISTED])) + more
 
 
 def _names(cases: Sequence[CheckedCase]) -> Iterator[Finding]:
@@ -88,8 +108,7 @@ def _shared_data(cases: Sequence[CheckedCase]) -> Iterator[Finding]:
             shared.setdefault(tuple(keys_of), []).append(_describe(cases, keys_of))
     for indices, what in sorted(shared.items()):
         concerned = tuple(cases[index] for index in indices)
-        more = f" and {len(concerned) - _MAX_LISTED} more" if len(concerned) > _MAX_LISTED else ""
-        text = f"{', '.join(map(str, concerned[:_MAX_LISTED]))}{more}: hold the same data: {', '.join(what)}"
+        text = f"{_listed(concerned)}: hold the same data: {', '.join(what)}"
         if len({case.part for case in concerned}) > 1:
             yield Finding(Kind.LEAK, concerned, f"{text}; a patient belongs to one part: remove it from the others")
         else:

@@ -6,7 +6,7 @@ import signal
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,12 +14,18 @@ from typing import Any
 import torch
 
 from passion_components.data.checks.case_rules import case_findings
-from passion_components.data.checks.facts import FileFacts, read_facts
+from passion_components.data.checks.facts import FileFacts, read_case_facts
 from passion_components.data.checks.findings import CheckedCase, Finding, Kind
+from passion_components.data.checks.label_place import LabelPlace
 from passion_components.data.checks.list_rules import list_findings
 from passion_components.data.datalists import label_scheme, load_parts, presence_table
 from passion_components.data.errors import UserError
 from passion_components.datasets import DatasetSpec
+
+_Task = tuple[dict[str, Path], str]
+"""Files of a case by their keys, and its name."""
+
+_CaseFacts = tuple[dict[str, FileFacts], LabelPlace | None]
 
 
 @dataclass(frozen=True)
@@ -74,6 +80,7 @@ class Report:
                     "part": case.part,
                     "case": case.name,
                     "findings": [finding.message for finding in self.findings if case in finding.cases],
+                    "label_place": asdict(case.label_place) if case.label_place else None,
                     "files": {key: facts.as_json() for key, facts in case.files.items()},
                 }
                 for case in self.cases
@@ -96,7 +103,7 @@ def check_datalist(
         spec: the data set that it is meant for.
         has_contrast: whether a sequence, float32 (*S), counts as present; it is sent to other processes.
         jobs: number of processes that read; the report does not depend on it.
-        progress: called with the number of files read and of all.
+        progress: called after each case with the number of files read and of all.
 
     Raises:
         FileNotFoundError, ValueError: as :func:`~passion_components.data.datalists.load_parts`; a label scheme that the
@@ -109,13 +116,14 @@ def check_datalist(
     coded = spec.with_scheme(scheme)
     parts = load_parts(path, spec.modalities)
     listed = [(part, case) for part, cases in parts.items() for case in cases]
-    keys = [(part, case, key) for part, case in listed for key in case if key != "case"]
-    tasks = [(Path(case[key]), f"{part} {case['case']}", key == "label") for part, case, key in keys]
+    tasks = [
+        ({key: Path(file) for key, file in case.items() if key != "case"}, f"{part} {case['case']}")
+        for part, case in listed
+    ]
     facts = _read_all(tasks, has_contrast, jobs, progress)
-    files: dict[tuple[str, str], dict[str, FileFacts]] = {}
-    for (part, case, key), of_file in zip(keys, facts, strict=True):
-        files.setdefault((part, case["case"]), {})[key] = of_file
-    checked = tuple(CheckedCase(part, name, of_case) for (part, name), of_case in files.items())
+    checked = tuple(
+        CheckedCase(part, case["case"], *of_case) for (part, case), of_case in zip(listed, facts, strict=True)
+    )
 
     rates = _missing_rates(parts.get("training", []), spec.modalities)
     findings = [finding for case in checked for finding in case_findings(case, coded)]
@@ -133,18 +141,21 @@ def _missing_rates(cases: Sequence[Mapping[str, str]], modalities: Sequence[str]
 
 
 def _read_all(
-    tasks: Sequence[tuple[Path, str, bool]],
+    tasks: Sequence[_Task],
     has_contrast: Callable[[torch.Tensor], bool],
     jobs: int,
     progress: Callable[[int, int], None] | None,
-) -> list[FileFacts]:
-    """Facts of the files, each given as path, name of its case, and whether it is a label map."""
+) -> list[_CaseFacts]:
+    """Facts of the cases."""
     facts = []
+    total, done = sum(len(files) for files, _ in tasks), 0
 
-    def keep(of_file: FileFacts) -> None:
-        facts.append(of_file)
+    def keep(of_case: _CaseFacts) -> None:
+        nonlocal done
+        facts.append(of_case)
+        done += len(of_case[0])
         if progress is not None:
-            progress(len(facts), len(tasks))
+            progress(done, total)
 
     read = partial(_read_task, has_contrast=has_contrast)
     if jobs == 1 or len(tasks) < 2:
@@ -153,8 +164,8 @@ def _read_all(
         return facts
     pool = ProcessPoolExecutor(min(jobs, len(tasks)), initializer=_start_worker)
     try:
-        for of_file in pool.map(read, tasks):
-            keep(of_file)
+        for of_case in pool.map(read, tasks):
+            keep(of_case)
     except BrokenProcessPool:
         raise UserError(
             "a reading process was ended from outside, as happens when memory runs out; try again with fewer --jobs"
@@ -164,9 +175,9 @@ def _read_all(
     return facts
 
 
-def _read_task(task: tuple[Path, str, bool], *, has_contrast: Callable[[torch.Tensor], bool]) -> FileFacts:
-    path, case, is_label = task
-    return read_facts(path, case=case, is_label=is_label, has_contrast=has_contrast)
+def _read_task(task: _Task, *, has_contrast: Callable[[torch.Tensor], bool]) -> _CaseFacts:
+    files, case = task
+    return read_case_facts(files, case=case, has_contrast=has_contrast)
 
 
 def _start_worker() -> None:

@@ -45,7 +45,7 @@ class TestReport:
     def test_progress_counts_files(self, drawn):
         seen = []
         drawn.report(progress=lambda done, total: seen.append((done, total)))
-        assert seen == [(done, 20) for done in range(1, 21)]
+        assert seen == [(done, 20) for done in (5, 10, 15, 20)]
 
     def test_a_reading_process_that_is_killed_is_told(self, drawn):
         with pytest.raises(UserError, match="ended from outside.*fewer --jobs"):
