@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import re
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -99,17 +100,18 @@ def find_in_table(path: Path, spec: DatasetSpec) -> FoundCases:
 
     Raises:
         FileNotFoundError: not one case.
-        ValueError: no such columns, a column that is none, a row without a case, an unknown part.
+        ValueError: no text in UTF-8, no such columns, a column that is none, a row without a case, an unknown part.
     """
     found = FoundCases()
-    with open(path, encoding="utf-8-sig", newline="") as file:
-        head = file.readline()
-        file.seek(0)
-        table = csv.DictReader(file, delimiter=max(",;\t", key=head.count))
-        keys = _columns(path, table.fieldnames or (), spec)
-        rows = list(table)
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError:
+        raise ValueError(f"{path}: is not a text file in UTF-8; save the table as CSV UTF-8") from None
+    table = csv.DictReader(io.StringIO(text), delimiter=max(",;\t", key=text.partition("\n")[0].count))
+    keys = _columns(path, table.fieldnames or (), spec)
+    rows = [(table.line_num, row) for row in table if any(row.values())]
     names = set()
-    for number, row in enumerate(rows, 2):
+    for number, row in rows:
         values = {keys[column]: (value or "").strip() for column, value in row.items() if column in keys}
         case, part = values.pop("case"), values.pop("part", "")
         if not case or case in names:

@@ -75,13 +75,21 @@ def find_scan_cases(dataset_dir: Path | str, spec: DatasetSpec) -> ScanFolder:
 
 
 def _listed_scans(datalist: Path, spec: DatasetSpec) -> ScanFolder:
-    """The cases of all parts of a datalist."""
+    """The cases of all parts of a datalist, each in one of them: two of one name would write the same files."""
     parts = load_parts(datalist, spec.modalities)
     cases = [
         {key: value for key, value in case.items() if key != "label"} for of_part in parts.values() for case in of_part
     ]
     if not cases:
         raise FileNotFoundError(f"{datalist}: has no cases in any part")
+    part_of: dict[str, str] = {}
+    for part, of_part in parts.items():
+        for case in of_part:
+            if part_of.setdefault(case["case"], part) != part:
+                raise ValueError(
+                    f"{datalist}: case {case['case']!r} is in the parts {part_of[case['case']]} and {part}; expected "
+                    f"every case in one part: remove it from the other, or rename it"
+                )
     return ScanFolder(cases, label_scheme=label_scheme(datalist))
 
 

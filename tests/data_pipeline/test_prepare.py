@@ -286,6 +286,16 @@ class TestFieldsInPatterns:
             find_cases(self.files(make), BRATS2020, [pattern])
 
 
+def test_empty_rows_are_none_and_other_encodings_are_told(make):
+    table = make("a.nii") / "cases.csv"
+    table.write_text("case;t1\nA;a.nii\n;\n\nA;a.nii\n")
+    with pytest.raises(ValueError, match=r"cases.csv: line 5 has a case again: A"):
+        find_cases(table, BRATS2020)
+    table.write_bytes("case,t1\nMüller,a.nii\n".encode("latin-1"))
+    with pytest.raises(ValueError, match=r"cases.csv: is not a text file in UTF-8; save the table as CSV UTF-8"):
+        find_cases(table, BRATS2020)
+
+
 @pytest.mark.parametrize(("cut", "start"), [(";", ""), ("\t", ""), (",", "\ufeff"), (";", "\ufeff")])
 def test_tables_are_cut_at_what_their_first_line_is(make, cut, start):
     root = make("a.nii")

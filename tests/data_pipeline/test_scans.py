@@ -124,6 +124,12 @@ class TestDatalistOfScans:
         with pytest.raises(FileNotFoundError, match="datalist.json: has no cases in any part"):
             find_scan_cases(datalist, BRATS2020)
 
+    def test_a_case_in_two_parts_is_refused(self, make):
+        parts = {part: [{"case": "P", "t1": "a.nii"}] for part in ("training", "test")}
+        datalist = write_datalist(make("a.nii") / "datalist.json", parts)
+        with pytest.raises(ValueError, match="case 'P' is in the parts training and test; expected every case in one"):
+            find_scan_cases(datalist, BRATS2020)
+
 
 class TestSeriesOfSlices:
     def test_a_folder_of_dicom_files_is_a_sequence(self, make):
