@@ -2,14 +2,51 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from importlib import import_module
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperCommand, TyperGroup
 
 from passion_components import __version__
-from passion_components.cli import check, convert_weights, evaluate, phantom, prepare, report, simulate_missing, tables
+
+COMMANDS = {
+    "phantom": "Draw phantoms: images and label maps made on the spot.",
+    "prepare": "List the cases of a data set for the bundles: any folders, MSD and nnU-Net folders, a table.",
+    "simulate-missing": "Draw, once and before training, which training case lacks which sequence.",
+    "check": "Read every file of every case, and tell what is wrong before a training finds out.",
+    "evaluate": "Score label maps of any tool as the bundles' evaluation scores its own.",
+    "tables": "Tabulate the scores of several runs, as Tables 1 to 3 of the paper.",
+    "report": "Write curves, scores and pictures of runs into one HTML file.",
+    "convert-weights": "Weights of the published RFNet, mmFormer, M2FTrans or PASSION code for the bundles.",
+}
+"""Every command and the first line of its help; it is ``app`` in the module of its name."""
+
+
+class _Commands(TyperGroup):
+    """Imports a command when it is run: a list of them must not wait for torch."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        return TyperCommand(cmd_name, help=COMMANDS[cmd_name]) if cmd_name in COMMANDS else None
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        name, command, rest = super().resolve_command(ctx, args)
+        return name, command and command_named(str(name)), rest
+
+
+def command_named(name: str) -> Any:
+    """The command itself, imported now."""
+    module = import_module(f"passion_components.cli.{name.replace('-', '_')}")
+    command = typer.main.get_command(module.app)
+    command.name = name
+    return command
+
 
 app = typer.Typer(
+    cls=_Commands,
     name="passion",
     no_args_is_help=True,
     add_completion=False,
@@ -17,14 +54,6 @@ app = typer.Typer(
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.add_typer(phantom.app, name="phantom")
-app.command("prepare")(prepare.prepare)
-app.command("check")(check.check)
-app.command("convert-weights")(convert_weights.convert_weights)
-app.command("evaluate")(evaluate.evaluate)
-app.command("simulate-missing")(simulate_missing.simulate_missing)
-app.command("tables")(tables.tables)
-app.command("report")(report.report)
 
 
 def _print_version(wanted: bool) -> None:

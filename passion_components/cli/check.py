@@ -21,7 +21,10 @@ from passion_components.data.outputs import check_replaceable
 from passion_components.files import write_text_atomically
 from passion_components.transforms.foreground import foreground_rule, has_contrast
 
+app = typer.Typer()
 
+
+@app.command()
 def check(
     datalist: Annotated[Path, typer.Argument(metavar="DATALIST", help="datalist.json; it and its files are read.")],
     dataset: DatasetOption = None,

@@ -27,6 +27,10 @@ class BackboneName(StrEnum):
     m2ftrans = "m2ftrans"
 
 
+app = typer.Typer()
+
+
+@app.command()
 def convert_weights(
     source: Annotated[Path, typer.Argument(metavar="IN", help="A checkpoint of the published code; only read.")],
     backbone: Annotated[BackboneName, typer.Option(help="Whose parameters it holds.")],

@@ -25,7 +25,10 @@ OfDatasetOption = Annotated[
     ),
 ]
 
+app = typer.Typer()
 
+
+@app.command()
 def evaluate(
     pred: Annotated[Path, typer.Option(help="Folder with predicted label maps; only read.")],
     label: Annotated[Path, typer.Option(help="Folder with the true ones; only read.")],

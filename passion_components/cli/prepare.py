@@ -68,7 +68,10 @@ SchemeOption = Annotated[
     str | None, typer.Option(show_default=False, help="Of the label files; by default found from their values.")
 ]
 
+app = typer.Typer()
 
+
+@app.command()
 def prepare(
     words: WordsArgument,
     out: Annotated[Path, typer.Option(help="Folder for datalist.json, and for volumes made of slices.")],

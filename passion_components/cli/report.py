@@ -12,7 +12,10 @@ from passion_components.datasets import dataset_spec
 from passion_components.reports.report import write_report
 from passion_components.reports.runs import read_runs
 
+app = typer.Typer()
 
+
+@app.command()
 def report(
     runs: Annotated[
         list[str],

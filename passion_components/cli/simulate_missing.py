@@ -22,6 +22,10 @@ class Method(StrEnum):
     bernoulli = "bernoulli"
 
 
+app = typer.Typer()
+
+
+@app.command()
 def simulate_missing(
     source: Annotated[Path, typer.Argument(metavar="IN.json", help="A datalist; it is only read.")],
     out: Annotated[Path, typer.Option(help="The datalist to write; paths in it are made relative to its folder.")],

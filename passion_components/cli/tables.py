@@ -17,7 +17,10 @@ from passion_components.reports.comparison import settings_of
 from passion_components.reports.layouts import comparison_tables
 from passion_components.reports.runs import read_runs
 
+app = typer.Typer()
 
+
+@app.command()
 def tables(
     runs: Annotated[
         list[str], typer.Argument(metavar="RUN...", help="Folders that evaluating wrote to, each as DIR or NAME=DIR.")

@@ -1,13 +1,14 @@
 import json
 import re
 import shutil
+import subprocess
 import sys
 
 import pytest
 from typer.testing import CliRunner
 
 from passion_components import __version__
-from passion_components.cli import app, main
+from passion_components.cli import COMMANDS, app, command_named, main
 
 PARTS = ("training", "validation", "test")
 RATES = "t1=.2,t1ce=.4,flair=.6,t2=.8"
@@ -43,6 +44,16 @@ def error_line(capsys, monkeypatch, *arguments):
 
 
 class TestHelp:
+    @pytest.mark.parametrize("name", COMMANDS)
+    def test_the_list_says_of_each_command_what_its_own_help_says_first(self, name):
+        command = command_named(name)
+        assert command.name == name and " ".join(command.help.split("\n\n")[0].split()) == COMMANDS[name]
+
+    def test_does_not_wait_for_torch(self):
+        code = "import sys, passion_components.cli as cli; cli.app(['--help'], standalone_mode=False)"
+        tail = "; assert not {'torch', 'monai', 'numpy'} & sys.modules.keys()"
+        assert subprocess.run([sys.executable, "-c", code + tail], capture_output=True).returncode == 0
+
     def test_version(self):
         assert run("--version").output.strip() == f"passion {__version__}"
 
