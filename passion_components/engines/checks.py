@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import difflib
 import inspect
+import logging
 import math
 import re
 import sys
@@ -14,6 +15,7 @@ from pathlib import Path
 from pydoc import locate
 from typing import Any, cast
 
+import torch
 import yaml
 
 from passion_components.backbones.base import Backbone
@@ -28,6 +30,8 @@ from passion_components.handlers.checkpoint import STATE_FILE, checkpoints_in
 from passion_components.inferers.modality_aware import ModalityAwareInferer
 from passion_components.metrics import scores
 from passion_components.modalities import subset_table, subsets_within
+
+logger = logging.getLogger(__name__)
 
 _OF_A_TRAINING = ("model.pt", "model_last.pt", "model.json", "history.csv", "preference.csv")
 _RUN_ARGUMENTS = ("run_id", "init_id", "final_id", "meta_file", "config_file", "logging_file", "tracking", "args_file")
@@ -45,6 +49,8 @@ def check_arguments(*, objectives: Sequence[str] = (), presence_sampling: Sequen
             two overlays that contradict each other.
     """
     tell_in_one_line()
+    if torch.__version__.startswith("2.9."):
+        logger.warning("PyTorch %s: its 3D convolutions are broken; install another version", torch.__version__)
     for kind, names in (("objective", objectives), ("sampling of presence", presence_sampling)):
         if len(names) > 1:
             raise UserError(f"the overlays {' and '.join(names)} each choose the {kind}; give one of them")

@@ -89,7 +89,7 @@ def _known(error: BaseException) -> str | None:
     """The line of an exception that is not ours, where its cause is known."""
     text = str(error)
     for pattern, line in _TEXTS:
-        if isinstance(error, RuntimeError) and re.search(pattern, text):
+        if isinstance(error, RuntimeError | AssertionError) and re.search(pattern, text):
             return line
     component, cause = _COMPONENT.match(text), error.__cause__
     if component and isinstance(cause, ValueError):
@@ -108,12 +108,12 @@ def _known(error: BaseException) -> str | None:
     return disk_line(error)
 
 
-def disk_line(error: BaseException) -> str | None:
+def disk_line(error: BaseException, folder: Path | str = "") -> str | None:
     """The line of a disk that is full or of a folder that may not be written, None for any other exception."""
     for cause in chain(error, contexts=True):  # of torch.save the context tells the reason, the error does not
         if not isinstance(cause, OSError) or cause.errno not in (*_NO_ROOM, *_NO_RIGHT):
             continue
-        where = f"{cause.filename}: " if cause.filename else ""
+        where = f"{folder or cause.filename}: " if folder or cause.filename else ""
         what = os.strerror(cause.errno).lower()
         if cause.errno in _NO_ROOM:
             return f"{where}{what}; what was complete is kept: make room, or name another --output_dir"
@@ -161,22 +161,27 @@ def try_folder(folder: Path | str) -> None:
                 os.fsync(file.fileno())
         finally:
             trial.unlink(missing_ok=True)
-    except FileExistsError as error:
-        raise UserError(f"{folder}: is a file; name a folder with --output_dir") from error
+    except (FileExistsError, NotADirectoryError) as error:
+        raise UserError(f"{error.filename or folder}: is a file; name a folder with --output_dir") from error
     except OSError as error:
-        reason = os.strerror(error.errno or 0).lower()
-        raise UserError(f"{folder}: cannot be written: {reason}; make room, or name another --output_dir") from error
+        raise UserError(disk_line(error, folder) or f"{folder}: cannot be written: {error.strerror}") from error
 
 
 def _is_news(record: logging.LogRecord) -> bool:
-    """Whether a log record is no repetition of an exception that its engine raises as well."""
-    return record.funcName != "exception_raised" and "is terminating due to exception" not in str(record.msg)
+    """Whether a log record is no repetition of an exception that its engine, or a loader process, raises as well."""
+    return (
+        record.name != "dev_collate"
+        and record.funcName != "exception_raised"
+        and "is terminating due to exception" not in str(record.msg)
+    )
 
 
 @contextmanager
 def _engines_silent() -> Iterator[None]:
     """Ignite's engines and MONAI's handlers log every exception, with its traceback, before they raise it."""
-    outlets = [handler for handler in (*logging.getLogger().handlers, logging.lastResort) if handler is not None]
+    loggers = [logging.getLogger(), *logging.getLogger().manager.loggerDict.values()]  # MONAI's have their own outlets
+    of_loggers = {handler for logger in loggers if isinstance(logger, logging.Logger) for handler in logger.handlers}
+    outlets = of_loggers | ({logging.lastResort} if logging.lastResort else set())
     for handler in outlets:
         handler.addFilter(_is_news)
     try:

@@ -75,7 +75,6 @@ def train(*, trainer: SupervisedTrainer, dataset: CaseDataset, validation: CaseD
 
     def run() -> None:
         if rank == 0:
-            try_folder(output_dir)
             dataset.clear_cache()
             validation.clear_cache()
             validation.fill_cache()
@@ -85,6 +84,8 @@ def train(*, trainer: SupervisedTrainer, dataset: CaseDataset, validation: CaseD
         trainer.run()
 
     def run_locked() -> None:
+        if rank == 0:
+            try_folder(output_dir)
         with locked(output_dir, "training") if rank == 0 else nullcontext():
             try:
                 run()
@@ -129,7 +130,6 @@ def evaluate(
         return
 
     def run() -> None:
-        try_folder(output_dir)
         weights = load_weights(network, ckpt=ckpt, output_dir=output_dir, bundle_root=bundle_root)
         evaluator.state.weights = weights
         warn_of_training_cases(weights, [case["case"] for case in dataset.cases])
@@ -144,6 +144,7 @@ def evaluate(
         _report(failed, total, Path(output_dir) / "failures.json")
 
     def run_locked() -> None:
+        try_folder(output_dir)
         with locked(output_dir, "evaluating"):
             run()
 

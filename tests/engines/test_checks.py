@@ -2,6 +2,7 @@ import json
 import sys
 
 import pytest
+import torch
 
 from passion_components.backbones.rfnet import RFNet
 from passion_components.data.errors import UserError
@@ -90,6 +91,12 @@ class TestArguments:
     def test_those_of_another_program_are_its_own(self, command_line, monkeypatch):
         monkeypatch.setattr(checks, "on_command_line", lambda: False)
         command_line("--epoks", "3")
+
+    @pytest.mark.parametrize(("version", "broken"), [("2.9.1+cu128", True), ("2.10.0", False), ("2.8.0", False)])
+    def test_a_broken_pytorch_is_told(self, command_line, monkeypatch, caplog, version, broken):
+        monkeypatch.setattr(torch, "__version__", version)
+        command_line()
+        assert ("its 3D convolutions are broken" in caplog.text) == broken
 
     def test_two_overlays_of_a_kind_are_refused(self, command_line):
         with pytest.raises(UserError, match="^the overlays a and b each choose the objective; give one"):

@@ -7,10 +7,12 @@ import os
 import re
 import signal
 import sys
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 import torch
+from monai.data.utils import dev_collate
 from monai.handlers import StatsHandler
 
 from passion_components.data.datalists import load_datalist
@@ -45,6 +47,7 @@ class TestLine:
             (RuntimeError("unable to write to file </torch_1_2>: No space left on device (28)"), "--num_workers 0$"),
             (RuntimeError("DataLoader worker (pid(s) 3) exited unexpectedly"), "fewer --num_workers$"),
             (RuntimeError("Invalid device string: 'gpu'"), "--device takes cpu, cuda or cuda:1"),
+            (AssertionError("Torch not compiled with CUDA enabled"), "--device takes cpu, cuda or cuda:1"),
             (OSError(errno.ENOSPC, "x", "out/model.pt"), "^out/model.pt: no space left on device; .*--output_dir$"),
             (OSError(errno.EROFS, "x", "out"), "^out: read-only file system; .*--output_dir$"),
             (PermissionError(errno.EACCES, "x", "out"), "^out: permission denied; .*--output_dir$"),
@@ -83,7 +86,7 @@ class TestLine:
 
 
 class TestInWords:
-    def test_the_engines_say_nothing_beside_it(self, caplog):
+    def test_the_engines_say_nothing_beside_it(self, capsys):
         def fail(batch):
             raise CaseError("a: is broken")
 
@@ -95,12 +98,26 @@ class TestInWords:
             optimizer=torch.optim.SGD([torch.zeros(1)], lr=1),
             objective=torch.nn.Identity(),
             iteration_update=lambda engine, batch: fail(batch),
-            train_handlers=[StatsHandler(name="training", iteration_log=False)],
+            train_handlers=[StatsHandler(name="hostile", iteration_log=False)],
         )
-        logging.getLogger().addHandler(caplog.handler)
         with pytest.raises(UserError, match="^a: is broken$"):
             in_words(trainer.run, interrupted="x")
-        assert "broken" not in caplog.text
+        logging.getLogger("hostile").warning("MONAI's loggers write to the console themselves")
+        written = "".join(capsys.readouterr())
+        assert "to the console themselves" in written and "broken" not in written
+
+    def test_nor_does_the_collation_of_a_loader_process(self, capsys):
+        def run():
+            dev_collate([{"image": torch.zeros(1)}] * 2)
+            print("done")
+
+        outlet = logging.StreamHandler(sys.stdout)
+        logging.getLogger().addHandler(outlet)
+        try:
+            in_words(run, interrupted="x")
+        finally:
+            logging.getLogger().removeHandler(outlet)
+        assert capsys.readouterr().out == "done\n"
 
     def test_ctrl_c_is_one_line_that_says_how_to_go_on(self, capsys):
         def run():
@@ -146,12 +163,25 @@ class TestFolder:
         with pytest.raises(UserError, match="out: is a file; name a folder with --output_dir"):
             try_folder(tmp_path / "out")
 
+    def test_a_file_above_it(self, tmp_path):
+        (tmp_path / "out").touch()
+        with pytest.raises(UserError, match="is a file; name a folder with --output_dir"):
+            try_folder(tmp_path / "out" / "below")
+
+    def test_no_right_to_write(self, tmp_path, monkeypatch):
+        def read_only(*_, **__):
+            raise OSError(errno.EROFS, "x")
+
+        monkeypatch.setattr(Path, "mkdir", read_only)
+        with pytest.raises(UserError, match="out: read-only file system; change who may write there, or name another"):
+            try_folder(tmp_path / "out")
+
     def test_a_full_disk_is_found_before_anything_is_computed(self, tmp_path, monkeypatch):
         def full(_):
             raise OSError(errno.ENOSPC, "x")
 
         monkeypatch.setattr(os, "fsync", full)
-        with pytest.raises(UserError, match="out: cannot be written: no space left on device; make room"):
+        with pytest.raises(UserError, match="out: no space left on device; .*make room"):
             try_folder(tmp_path / "out")
         assert not list((tmp_path / "out").iterdir())
 
