@@ -77,8 +77,11 @@ def check_training(
     epochs: int,
     lr_horizon: int | None,
     validation_subsets: Sequence[str] | None = None,
+    presence_sampling: Sequence[str] = (),
 ) -> None:
     """Refuse a training that cannot start: cases, output folder, epochs, subsets to validate.
+
+    Perfect data training (``pdt`` in ``presence_sampling``) on cases that lack sequences is warned about.
 
     Raises:
         UserError: in one line.
@@ -90,6 +93,14 @@ def check_training(
     _check_output(Path(output_dir), resume)
     if epochs < 1 or (lr_horizon is not None and epochs > lr_horizon):
         raise UserError(f"--epochs {epochs}: accepted are 1 to --lr_horizon ({lr_horizon or 'any number'})")
+    absent = ~presence_table(load_datalist(datalist, "training", modalities), modalities)
+    if "pdt" in presence_sampling and absent.any():
+        counts = ", ".join(f"{name} {n}" for name, n in zip(modalities, absent.sum(0).tolist(), strict=True) if n)
+        logger.warning(
+            "pdt: perfect data training means complete cases, but %d of %d training cases of %s lack sequences (%s); "
+            "name a complete --datalist, or do not call the result PDT",
+            *(int(absent.any(1).sum()), len(absent), datalist, counts),
+        )
 
 
 def _check_output(output_dir: Path, resume: bool | str) -> None:

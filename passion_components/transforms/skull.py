@@ -63,6 +63,43 @@ class WarnUnlessExtractedd(Transform):
         return dict(data)
 
 
+class WarnIfExtractedd(Transform):
+    """Say so where the skull seems to have been removed, by the rule of ``passion check``.
+
+    A network for whole heads finds another foreground there, and no edge that it knows. Every other voxel along each
+    axis is looked at.
+
+    Args:
+        key: images (M, *S).
+        presence_key: bool tensor (M,), which channels are present.
+        modalities: names of the channels.
+    """
+
+    def __init__(
+        self, key: Hashable = "image", *, presence_key: Hashable = "presence", modalities: Sequence[str]
+    ) -> None:
+        self.key = key
+        self.presence_key = presence_key
+        self.modalities = tuple(modalities)
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        image, coarse = np.asarray(data[self.key]), _coarse(data[self.key])
+        found = [
+            self.modalities[index]
+            for index in data[self.presence_key].nonzero().flatten().tolist()
+            if has_zero_corners(image[index])
+            and np.mean(coarse[index] == 0) >= MIN_ZERO_SHARE
+            and dim_share(coarse[index]) <= MAX_DIM_SHARE
+        ]
+        if found:
+            logger.warning(
+                "%s: %s looks as if the skull was removed; this network was made for scans of whole heads, and finds "
+                "less without: give the scan as it was acquired",
+                *(data["case"], ", ".join(found)),
+            )
+        return dict(data)
+
+
 class WarnIfNormalisedd(Transform):
     """Say so where a sequence has many negative values, as after a z-score, by the rule of ``passion check``.
 

@@ -130,6 +130,14 @@ class TestTraining:
         self.check(datalist(), tmp_path)
         self.check(datalist(), tmp_path, epochs=4, lr_horizon=4)
 
+    def test_perfect_data_training_on_incomplete_cases_is_told(self, datalist, tmp_path, caplog):
+        complete = {**dict.fromkeys(MODALITIES, "flair.nii.gz"), "label": "seg.nii.gz", "case": "b"}
+        self.check(datalist([complete]), tmp_path, presence_sampling=["pdt"])
+        self.check(datalist([datalist.case, complete]), tmp_path, presence_sampling=["moddrop"])
+        assert "perfect data" not in caplog.text
+        self.check(datalist([datalist.case, complete]), tmp_path, presence_sampling=["pdt"])
+        assert f"1 of 2 training cases of {tmp_path}" in caplog.text and "lack sequences (t1 1)" in caplog.text
+
     @pytest.mark.parametrize(("epochs", "lr_horizon"), [(0, None), (5, 4), (-1, 4)])
     def test_epochs_that_cannot_be(self, datalist, tmp_path, epochs, lr_horizon):
         with pytest.raises(UserError, match=f"^--epochs {epochs}: accepted are 1 to --lr_horizon"):

@@ -3,7 +3,8 @@ import logging
 import pytest
 import torch
 
-from passion_components.transforms.skull import WarnIfNormalisedd, WarnUnlessExtractedd
+from passion_components.datasets import BRATS2020, TCGA_LGG
+from passion_components.transforms.skull import WarnIfExtractedd, WarnIfNormalisedd, WarnUnlessExtractedd
 
 
 @pytest.fixture
@@ -57,3 +58,12 @@ class TestNormalised:
     def test_absent_ones_are_not(self, brain, caplog):
         brain[1] -= 86
         assert warnings(brain, caplog, presence=(True, False), transform=WarnIfNormalisedd) == []
+
+
+def test_a_network_for_whole_heads_tells_of_extracted_brains(brain, caplog):
+    brain[1] = torch.where(brain[1] == 0, 2.0, brain[1])
+    item = {"case": "P1", "image": brain, "presence": torch.tensor((True, True))}
+    WarnIfExtractedd(modalities=["t1", "t2"])(item)
+    (record,) = caplog.records
+    assert record.getMessage().startswith("P1: t1 looks as if the skull was removed; this network was made for")
+    assert TCGA_LGG.skull == "expected" and BRATS2020.skull == "unexpected"
