@@ -13,9 +13,11 @@ import warnings
 from pathlib import Path
 from typing import Any
 
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from monai.bundle import ConfigParser
 
 from passion_components import __version__
+from passion_components.datasets import DATASETS as SPECS
 
 ROOT = Path(__file__).resolve().parents[1]
 TEMPLATES = ROOT / "scripts" / "templates"
@@ -88,20 +90,22 @@ def bundle_files(dataset: str, backbone: str) -> dict[str, str]:
 
 
 def model_card(dataset: str, backbone: str, metadata: dict[str, Any], batch_size: int) -> str:
-    """The bundle's README from its template, with names filled in."""
-    text = (TEMPLATES / "model_card.md").read_text(encoding="utf-8")
-    parts = {
-        "name": f"{dataset}_{backbone}",
-        "title": metadata["name"],
-        "description": metadata["description"],
-        "data": (TEMPLATES / f"model_card_{dataset}.md").read_text(encoding="utf-8").strip(),
-        "network": (TEMPLATES / f"model_card_{backbone}.md").read_text(encoding="utf-8").strip(),
-        "batch_size": str(batch_size),
-        "performance": performance(ROOT / "bundles" / f"{dataset}_{backbone}" / "models"),
-    }
-    for key, value in parts.items():
-        text = text.replace("{" + key + "}", value)
-    return text
+    """The bundle's README from its template."""
+    environment = Environment(
+        loader=FileSystemLoader(TEMPLATES), undefined=StrictUndefined, keep_trailing_newline=True, autoescape=False
+    )
+    spec = SPECS[dataset]
+    return environment.get_template("model_card.md").render(
+        metadata=metadata,
+        data=(TEMPLATES / f"model_card_{dataset}.md").read_text(encoding="utf-8").strip(),
+        network=(TEMPLATES / f"model_card_{backbone}.md").read_text(encoding="utf-8").strip(),
+        image=metadata["network_data_format"]["inputs"]["image"],
+        pred=metadata["network_data_format"]["outputs"]["pred"],
+        spec=spec,
+        codes={index: code for code, index in sorted(spec.codes().items(), reverse=True)},
+        batch_size=batch_size,
+        performance=performance(ROOT / "bundles" / f"{dataset}_{backbone}" / "models"),
+    )
 
 
 def performance(models: Path) -> str:
