@@ -19,11 +19,11 @@ import torch
 import yaml
 
 from passion_components.backbones.base import Backbone
-from passion_components.data.datalists import check_files_exist, load_datalist, presence_table
+from passion_components.data.datalists import check_files_exist, dataset_of, load_datalist, presence_table
 from passion_components.data.errors import UserError
 from passion_components.data.scans import find_scan_cases
 from passion_components.data.words import nearest
-from passion_components.datasets import DATASETS, DatasetSpec
+from passion_components.datasets import DATASETS, DatasetSpec, dataset_spec
 from passion_components.engines.failures import on_command_line, tell_in_one_line
 from passion_components.engines.weights_input import WeightsInput, check_input
 from passion_components.handlers.checkpoint import STATE_FILE, checkpoints_in
@@ -66,6 +66,16 @@ def check_arguments(*, objectives: Sequence[str] = (), presence_sampling: Sequen
         if name not in known and name not in _RUN_ARGUMENTS:
             like = difflib.get_close_matches(name, sorted(known), n=1, cutoff=0)[0]
             raise UserError(f"unknown argument --{name}; did you mean --{like}?")
+
+
+def checked_dataset(name: Path | str) -> DatasetSpec:
+    """The data set of ``--dataset_file``, by its name or its JSON file.
+
+    Raises:
+        UserError: in one line.
+    """
+    with _in_one_line("--dataset_file: "):
+        return dataset_spec(name)
 
 
 def check_training(
@@ -177,13 +187,27 @@ def check_cases(*, datalist: Path | str, part: str, modalities: Sequence[str], m
         UserError: in one line.
     """
     with _in_one_line():
-        cases = load_datalist(datalist, part, modalities)
+        try:
+            cases = load_datalist(datalist, part, modalities)
+        except ValueError as error:
+            raise UserError(f"{error}{_other_dataset(datalist, modalities)}") from error
         check_files_exist(cases)
     if not cases and not may_be_empty:
         raise UserError(f"{datalist}: the part {part!r} has no cases; split the data again with --split")
     for case in cases:
         if "label" not in case:
             raise UserError(f"{datalist}: {case['case']} has no label; {part} needs one for every case")
+
+
+def _other_dataset(datalist: Path | str, modalities: Sequence[str]) -> str:
+    """What to do where a datalist names a data set that does not have the sequences; else nothing."""
+    try:
+        named = dataset_of(datalist)
+    except (OSError, ValueError):
+        return ""
+    if named is None or set(modalities) <= set(named.modalities):
+        return ""
+    return f"; the datalist is of {named.name}: add --dataset_file {named.file or named.name}"
 
 
 def check_choice(*, name: str, value: str | None, accepted: Sequence[str]) -> None:

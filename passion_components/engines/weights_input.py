@@ -158,7 +158,10 @@ def check_input(
     """
     other = _other_dataset(trained.said, spec)
     if other is not None:
-        raise UserError(f"{trained.path} {other}; use the bundle that they belong to, or other weights with --ckpt")
+        raise UserError(
+            f"{trained.path} {other}; use the bundle that they belong to, the data set that they were trained on with "
+            f"--dataset_file FILE.json, or other weights with --ckpt"
+        )
     if list(modalities) != list(trained.modalities):
         channels = f"--modalities {', '.join(modalities)}"
         if "modalities" in trained.said:

@@ -1,0 +1,102 @@
+"""A data set that no bundle knows, of five sequences, in the bundles of other data sets."""
+
+import json
+
+import nibabel as nib
+import numpy as np
+import pytest
+
+from passion_components.data.datalists import write_datalist
+from passion_components.datasets import dataset_spec
+
+SEQUENCES = ("dwi", "adc", "flair", "swi", "t2_star")
+SIZE = (16, 16, 6)
+
+
+@pytest.fixture(scope="session")
+def own_data(tmp_path_factory):
+    """Folder with four patients, two sequences missing from the first, a datalist, and a file a dimension."""
+    folder = tmp_path_factory.mktemp("own")
+    rng = np.random.default_rng(0)
+    cases = []
+    for number in range(4):
+        label = np.zeros(SIZE, np.uint8)
+        label[4:12, 4:12, number % 3 : 5] = 3
+        label[6:9, 6:9, 2:4] = 7
+        entry = {"case": f"P{number}"}
+        for index, name in enumerate((*SEQUENCES, "label")):
+            if number == 0 and name in ("adc", "swi"):
+                continue
+            image = label if name == "label" else (label * (index + 1) + rng.uniform(5, 6, SIZE)).astype(np.float32)
+            path = folder / f"scans/P{number}/P{number}_{'msk' if name == 'label' else name}.nii.gz"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            nib.save(nib.Nifti1Image(image, np.diag([-1.0, -1.0, 1.0, 1.0])), path)
+            entry[name] = str(path)
+        cases.append(entry)
+    content = {
+        "name": "own",
+        "modalities": SEQUENCES,
+        "label_words": ["msk"],
+        "classes": ["background", "core", "rim"],
+        "label_codes": {"0": "background", "7": "core", "3": "rim"},
+        "regions": {"all": ["core", "rim"], "core": ["core"]},
+    }
+    for dims in (2, 3):
+        own = content | {"spatial_dims": dims, "spacing": [1] * dims, "crop": [16] * dims}
+        (folder / f"own{dims}d.json").write_text(json.dumps(own))
+        parts = {"training": cases[:2], "validation": cases[2:3], "test": cases[3:]}
+        write_datalist(folder / f"list{dims}d.json", parts, dataset=dataset_spec(folder / f"own{dims}d.json"))
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("bundle", "dims"),
+    [
+        ("brats2020_rfnet", 2),
+        pytest.param("tcga_lgg_rfnet", 3, marks=pytest.mark.full),
+        pytest.param("brats2020_rfnet", 3, marks=pytest.mark.full),
+        pytest.param("myops2020_mmformer", 2, marks=pytest.mark.full),
+        pytest.param("myops2020_m2ftrans", 3, marks=pytest.mark.full),
+    ],
+)
+def test_any_bundle_trains_scores_and_segments_it(run, own_data, tmp_path, bundle, dims):
+    edge = 16 if bundle.endswith("rfnet") else 32
+    settings = {"dataset_file": own_data / f"own{dims}d.json", "roi_size": [edge] * dims, "spacing": [1.0] * dims}
+    out = tmp_path / "run"
+    common = {"of": bundle, "output_dir": out, "datalist": own_data / f"list{dims}d.json"}
+    run("training", "train", **common, **settings, epochs=1, validation_subsets=["dwi"])
+    said = json.loads((out / "model.json").read_text())["trained_on"]["input"]
+    assert (said["dataset"], said["modalities"]) == ("own", list(SEQUENCES))
+    assert said["label_codes"] == {"0": 0, "7": 1, "3": 2} and len(said["crop"]) == dims
+
+    run("evaluating", "train", "evaluate", **common, **settings, metrics=["dice"])
+    summary = json.loads((out / "summary.json").read_text())
+    assert (summary["dataset"], summary["regions"], summary["cases"]) == ("own", ["all", "core"], 1)
+    assert len(summary["subsets"]) == 31
+
+    segmented = tmp_path / "segmented"
+    run(
+        *("inference", "inference"),
+        **settings,
+        of=bundle,
+        output_dir=segmented,
+        ckpt=out / "model.pt",
+        dataset_dir=own_data / "scans",
+    )
+    written = {path.parent.name: np.asarray(nib.load(path).dataobj) for path in segmented.glob("*/*_seg.nii.gz")}
+    assert set(written) == {f"P{number}" for number in range(4)}
+    assert {array.shape for array in written.values()} == {SIZE}
+    assert set(np.unique(np.stack(list(written.values())))) <= {0, 3, 7}
+
+
+def test_a_datalist_of_it_says_how_it_is_trained(run, refused, own_data):
+    with refused(
+        rf"expected at least one of bssfp, .*; the datalist is of own: add --dataset_file {own_data}/own3d.js"
+    ):
+        run("training", "train", datalist=own_data / "list3d.json", of="myops2020_rfnet")
+
+
+def test_a_wrong_file_is_refused_in_one_line(run, refused, own_data, tmp_path):
+    (tmp_path / "wrong.json").write_text("{}")
+    with refused("wrong.json: name is missing; a data set has at least name, modalities, classes"):
+        run("training", "train", datalist=own_data / "list3d.json", dataset_file=tmp_path / "wrong.json")
