@@ -21,12 +21,17 @@ _MEMORY = Path("/proc/meminfo")
 
 
 def check_size(shape: Sequence[int], *, path: Path, case: str) -> None:
-    """Refuse a file whose header announces more voxels than :data:`MAX_VOXELS`, or than memory has room for.
+    """Refuse a file whose header announces no voxel, more than :data:`MAX_VOXELS`, or more than memory has room for.
 
     Raises:
         CaseError: in one line, with the size announced and what is accepted.
     """
     voxels = math.prod(int(size) for size in shape)
+    if voxels == 0:
+        raise CaseError(
+            f"{case}: {path} has {by(shape)} voxels, so it holds no image; expected at least 1 along every axis: "
+            "copy or convert it again"
+        )
     if voxels > MAX_VOXELS:
         raise CaseError(
             f"{case}: {path} has {by(shape)} voxels, {voxels / 1e6:.0f} million; accepted: up to "

@@ -10,6 +10,8 @@ import sys
 from pathlib import Path
 from types import SimpleNamespace
 
+import nibabel as nib
+import numpy as np
 import pytest
 import torch
 from monai.data.utils import dev_collate
@@ -18,6 +20,7 @@ from monai.handlers import StatsHandler
 from passion_components.data.datalists import load_datalist
 from passion_components.data.dataset import CaseDataset
 from passion_components.data.errors import CaseError, UserError
+from passion_components.data.volumes import read_volume
 from passion_components.engines import failures
 from passion_components.engines.failures import error_line, in_words, on_command_line, tell_in_one_line, try_folder
 from passion_components.engines.trainer import MultiPathTrainer
@@ -192,6 +195,17 @@ def test_reading_what_does_not_fit_memory_names_the_case_and_the_size():
 
     with pytest.raises(CaseError, match="^a: memory does not suffice to read and resample it for 3.0 GiB more; "):
         CaseDataset([{"case": "a"}], resample)[0]
+
+
+@pytest.mark.parametrize("shape", [(0, 16, 16), (16, 16, 0), (4, 4, 4, 0)])
+def test_an_axis_without_voxels(tmp_path, shape):
+    path = tmp_path / "a.nii.gz"
+    nib.Nifti1Image(np.zeros(shape, np.float32), np.eye(4)).to_filename(path)
+    sizes = " x ".join(map(str, shape))
+    with pytest.raises(
+        CaseError, match=f"^a: .*a.nii.gz has {sizes} voxels, so it holds no image; .* convert it again$"
+    ):
+        read_volume(path, case="a")
 
 
 class TestGpuMemory:
