@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from passion_components.data.dicom_sequences import sort_series
 from passion_components.data.file_names import ReadName, read_file_name, read_name
 from passion_components.datasets import DatasetSpec
 
@@ -34,23 +35,68 @@ class Group:
         return dict(found)
 
 
-def group_by_folder(images: Iterable[Path], source: Path, spec: DatasetSpec) -> list[Group]:
+def group_by_folder(
+    images: Iterable[Path],
+    source: Path,
+    spec: DatasetSpec,
+    *,
+    chosen: Mapping[str, int] | None = None,
+    lost: list[str] | None = None,
+) -> list[Group]:
     """Images below ``source`` by the folder of their patient, or visit, sorted.
 
     Folders like ``anat`` or ``dicom``, and folders named like a sequence, belong to what they lie in; a folder named
-    like a sequence directly in ``source`` is one only where no other folder beside it holds scans.
+    like a sequence directly in ``source`` is one only where no other folder beside it holds scans. A folder of DICOM
+    files whose name, and those above it, tell no sequence gives the series in it, sorted by their headers.
+
+    Args:
+        images: as of :func:`~passion_components.data.image_files.images_below`.
+        source: the folder that they are below.
+        spec: data set.
+        chosen: modality -> number of the DICOM series that shows it, whatever its header suggests.
+        lost: gets a line for every folder whose series cannot be told.
+
+    Raises:
+        ValueError: a chosen number that no series has.
     """
     reads = {image: read_file_name(image, spec) for image in images}
     parts_of = {image: image.relative_to(source).parts[:-1] for image in reads}
+    by_header = []
+    for folder in [image for image, read in reads.items() if _is_opaque(image, read)]:
+        named = _named_above(folder, source, spec)
+        if named is None:
+            by_header.append(folder)
+            del reads[folder]
+        else:
+            parts_of[folder], reads[folder] = named
+    for place, series in sort_series(by_header, source, spec, chosen or {}, [] if lost is None else lost).items():
+        reads |= {each.path: each.read for each in series}
+        parts_of |= {each.path: place.relative_to(source).parts for each in series}
     others_hold_scans = any(
-        reads[image].is_scan and parts and not _is_within_a_case(parts[0], spec) for image, parts in parts_of.items()
+        reads[image].is_scan and parts_of[image] and not _is_within_a_case(parts_of[image][0], spec) for image in reads
     )
     groups: dict[tuple[str, ...], Group] = {}
-    for image, parts in parts_of.items():
+    for image, read in reads.items():
+        parts = parts_of[image]
         kept = parts[:1] if others_hold_scans and parts[:1] and parts[0].lower() not in FOLDERS_WITHIN_A_CASE else ()
         inner = tuple(part for part in parts[len(kept) :] if not _is_within_a_case(part, spec))
-        groups.setdefault((*kept, *inner), Group((*kept, *inner))).images[image] = reads[image]
+        groups.setdefault((*kept, *inner), Group((*kept, *inner))).images[image] = read
     return [groups[folder] for folder in sorted(groups)]
+
+
+def _is_opaque(image: Path, read: ReadName) -> bool:
+    """Whether this is a folder of DICOM files whose name tells no sequence."""
+    return read.key is None and not read.has_sequence and image.is_dir()
+
+
+def _named_above(folder: Path, source: Path, spec: DatasetSpec) -> tuple[tuple[str, ...], ReadName] | None:
+    """What the nearest folder above tells that is named like a sequence, and the path to it."""
+    parts = folder.relative_to(source).parts[:-1]
+    for depth in range(len(parts), 0, -1):
+        read = read_name(parts[depth - 1], spec)
+        if read.is_scan and not read.beginning:
+            return parts[: depth - 1], read
+    return None
 
 
 def unique_names(wanted: Mapping[int, tuple[tuple[str, ...], str]]) -> tuple[dict[int, str], list[str]]:

@@ -2,42 +2,25 @@
 
 from __future__ import annotations
 
-import gzip
 import importlib
 import subprocess
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import itk
 import numpy as np
 
+from passion_components.data.dicom_headers import Image, called, listed, read_headers, size_of
 from passion_components.data.errors import CaseError
 from passion_components.data.itk_images import first_reason, values_and_affine
-from passion_components.data.limits import MAX_VOXELS, check_size
+from passion_components.data.limits import check_size
 from passion_components.data.nifti import read_nifti
 
-_TAGS = {
-    "kind": "0008|0016",
-    "instance": "0008|0018",
-    "series": "0020|000e",
-    "position": "0020|0032",
-    "directions": "0020|0037",
-    "spacing": "0028|0030",
-    "columns": "0028|0011",
-    "rows": "0028|0010",
-    "frames": "0028|0008",
-    "samples": "0028|0002",
-    "echo": "0018|0081",
-}
 _ENHANCED = {f"1.2.840.10008.5.1.4.1.1.{end}" for end in ("2.1", "4.1", "4.3", "130")}
 """Kinds of DICOM that keep a volume, with the places of its slices, in one file: CT, MR, MR in colour, PET."""
 
-_ENDINGS = (".dcm", ".dcm.gz", ".ima")
-_STARTS = (b"\x02\0", b"\x08\0")
-_MAGIC = slice(128, 132)
 _UNEVEN = 0.01
 """Share of the distance between slices by which it may vary."""
 
@@ -45,34 +28,23 @@ _SHIFT = 0.2
 """Millimetres that slices may be shifted in their own plane, over the whole stack."""
 
 
-@dataclass(frozen=True)
-class _Image:
-    """One file: where it lies, how it is called in messages, and what its header says."""
-
-    path: Path
-    name: str
-    tags: dict[str, str]
-
-    def numbers(self, tag: str) -> np.ndarray:
-        return np.array([float(number) for number in self.tags.get(tag, "").split("\\") if number.strip()])
-
-    @property
-    def frames(self) -> int:
-        return int(self.tags.get("frames") or 1)
-
-
-def read_dicom_series(folder: Path, *, case: str) -> tuple[np.ndarray, np.ndarray]:
+def read_dicom_series(folder: Path, *, case: str, number: int | None = None) -> tuple[np.ndarray, np.ndarray]:
     """Values float32 (x, y, z) and affine (4, 4) in RAS and mm of the one DICOM series in a folder, rescaled as told.
 
     Slices are sorted by their position in space. Files need neither an ending nor a preamble, and may be compressed
     (``.dcm.gz``). Enhanced multi-frame files are read by dcm2niix, which the extra ``dicom`` installs.
+
+    Args:
+        folder: with the files; others in it are passed over.
+        case: how the case is called in messages.
+        number: of the series, where the folder holds several.
 
     Raises:
         CaseError: no series, several of them, files that cannot be read, colours, no geometry, slices that are missing,
             there twice, in several directions, unevenly spaced or shifted against each other.
     """
     with TemporaryDirectory() as unpacked:
-        images = _images(folder, Path(unpacked), case)
+        images = _images(folder, number, Path(unpacked), case)
         if any(image.tags.get("samples", "1") != "1" for image in images):
             raise CaseError(
                 f"{case}: {folder} holds colours; expected one grey value per voxel: export the scan itself"
@@ -83,7 +55,7 @@ def read_dicom_series(folder: Path, *, case: str) -> tuple[np.ndarray, np.ndarra
             images, third = _stacked(images)
         except ValueError as error:
             raise CaseError(f"{case}: {folder} {error}") from None
-        check_size((*_size(images[0]), len(images)), path=folder, case=case)
+        check_size((*size_of(images[0]), len(images)), path=folder, case=case)
         try:
             kind = itk.ImageSeriesReader[itk.Image[itk.F, 3]]  # of the first file's type, the others' scaling is lost
             reader = kind.New(FileNames=[str(image.path) for image in images], ImageIO=itk.GDCMImageIO.New())
@@ -99,72 +71,30 @@ def read_dicom_series(folder: Path, *, case: str) -> tuple[np.ndarray, np.ndarra
         return values, affine
 
 
-def _images(folder: Path, unpacked: Path, case: str) -> list[_Image]:
-    """The files of the one series in a folder, sorted by name; those compressed are unpacked first."""
-    images, damaged, room = [], [], 2 * MAX_VOXELS
-    for file in sorted(file for file in folder.iterdir() if file.is_file() and not file.name.startswith(".")):
-        if file.name.upper() == "DICOMDIR":
-            continue
-        path = file
-        if file.name.lower().endswith(".dcm.gz"):
-            path = unpacked / file.name[:-3]
-            room -= _unpack(file, path, room, case)
-        try:
-            images.append(_Image(path, file.name, _header(path)))
-        except RuntimeError:
-            if _looks_like_dicom(path):
-                damaged.append(file.name)
+def _images(folder: Path, number: int | None, unpacked: Path, case: str) -> list[Image]:
+    """The files of the one series in a folder, or of the one with that number, sorted by name."""
+    images, damaged = read_headers(folder, unpacked, case=case)
     if damaged and images:
         raise CaseError(
-            f"{case}: {folder} holds {_listed(damaged)}, which cannot be read to the end (cut off?), beside "
+            f"{case}: {folder} holds {listed(damaged)}, which cannot be read to the end (cut off?), beside "
             f"{len(images)} that can; expected a whole series: copy or export it again"
         )
-    series = sorted({image.tags.get("series", "") for image in images})
+    found = {image.tags.get("series", ""): called(image) for image in images}
+    if number is not None:
+        images = [image for image in images if image.number == number]
+    series = {image.tags.get("series", "") for image in images}
     if len(series) != 1:
-        nothing = f"no DICOM series{f' ({_listed(damaged)} cannot be read)' if damaged else ''}"
-        found = f"{len(series)} DICOM series ({', '.join(series)})" if series else nothing
-        raise CaseError(f"{case}: {folder} holds {found}; expected one series per sequence, in a folder of its own")
+        nothing = f"no DICOM series{f' ({listed(damaged)} cannot be read)' if damaged else ''}"
+        several = f"{len(found)} DICOM series ({', '.join(sorted(found.values()))})" if found else nothing
+        asked = "" if number is None else f", {len(series)} of them with number {number}"
+        raise CaseError(
+            f"{case}: {folder} holds {several}{asked}; expected one series per sequence, in a folder of its own, or "
+            f"named by its number, like {folder.name}/#4"
+        )
     return images
 
 
-def _unpack(file: Path, to: Path, room: int, case: str) -> int:
-    """Write a compressed file's content; the bytes that it took."""
-    try:
-        with gzip.open(file) as stream:
-            content = stream.read(room + 1)
-    except (OSError, EOFError) as error:
-        raise CaseError(f"{case}: {file} cannot be read ({error}); expected a complete file: copy it again") from error
-    if len(content) > room:
-        raise CaseError(f"{case}: {file} unpacks to more than the {2 * MAX_VOXELS >> 20} MiB accepted: export less")
-    to.write_bytes(content)
-    return len(content)
-
-
-def _header(path: Path) -> dict[str, str]:
-    """What the header says, by the names of ``_TAGS``.
-
-    Raises:
-        RuntimeError: no DICOM image, or not whole.
-    """
-    io = itk.GDCMImageIO.New()
-    io.SetGlobalWarningDisplay(False)
-    io.SetFileName(str(path))
-    io.ReadImageInformation()
-    meta = io.GetMetaDataDictionary()
-    return {name: str(meta[tag]).strip(" \0") for name, tag in _TAGS.items() if meta.HasKey(tag)}
-
-
-def _looks_like_dicom(path: Path) -> bool:
-    with open(path, "rb") as opened:
-        start = opened.read(_MAGIC.stop)
-    return path.name.lower().endswith(_ENDINGS) or start[_MAGIC] == b"DICM" or start.startswith(_STARTS)
-
-
-def _size(image: _Image) -> tuple[int, int]:
-    return int(image.tags["columns"]), int(image.tags["rows"])
-
-
-def _stacked(images: Sequence[_Image]) -> tuple[list[_Image], np.ndarray | None]:
+def _stacked(images: Sequence[Image]) -> tuple[list[Image], np.ndarray | None]:
     """Single slices sorted along their normal, and the step (x, y, z) in mm from one to the next, None if there is one.
 
     Raises:
@@ -190,7 +120,7 @@ def _stacked(images: Sequence[_Image]) -> tuple[list[_Image], np.ndarray | None]
     return images, normal * (along[-1] - along[0]) / (len(images) - 1)
 
 
-def _check_equal_slices(images: Sequence[_Image]) -> None:
+def _check_equal_slices(images: Sequence[Image]) -> None:
     """Refuse slices without geometry, in several sizes, spacings or directions, and files that are copies."""
     for image in images:
         directions = image.numbers("directions")
@@ -203,7 +133,7 @@ def _check_equal_slices(images: Sequence[_Image]) -> None:
             )
     first = images[0]
     for image in images[1:]:
-        if _size(image) != _size(first) or not np.allclose(
+        if size_of(image) != size_of(first) or not np.allclose(
             image.numbers("spacing"), first.numbers("spacing"), atol=1e-3
         ):
             raise ValueError(
@@ -224,7 +154,7 @@ def _check_equal_slices(images: Sequence[_Image]) -> None:
         by_instance[instance] = image.name
 
 
-def _check_distances(images: Sequence[_Image], gaps: np.ndarray) -> None:
+def _check_distances(images: Sequence[Image], gaps: np.ndarray) -> None:
     """Refuse positions that are taken twice, and distances that are not equal."""
     step = float(np.median(gaps))
     repeated = np.flatnonzero(gaps <= _UNEVEN * gaps.max())
@@ -257,9 +187,9 @@ def _check_distances(images: Sequence[_Image], gaps: np.ndarray) -> None:
     )
 
 
-def _read_by_dcm2niix(images: Sequence[_Image], folder: Path, case: str) -> tuple[np.ndarray, np.ndarray]:
+def _read_by_dcm2niix(images: Sequence[Image], folder: Path, case: str) -> tuple[np.ndarray, np.ndarray]:
     """Values and affine of enhanced multi-frame files, converted to NIfTI in a temporary folder."""
-    check_size((*_size(images[0]), sum(image.frames for image in images)), path=folder, case=case)
+    check_size((*size_of(images[0]), sum(image.frames for image in images)), path=folder, case=case)
     try:
         program = importlib.import_module("dcm2niix").bin
     except ImportError:
@@ -284,7 +214,3 @@ def _read_by_dcm2niix(images: Sequence[_Image], folder: Path, case: str) -> tupl
         except CaseError as error:
             raise CaseError(str(error).replace(str(made[0]), str(folder))) from error
         return values, affine
-
-
-def _listed(names: Sequence[str]) -> str:
-    return ", ".join(names[:3]) + (f" and {len(names) - 3} more files" if len(names) > 3 else "")

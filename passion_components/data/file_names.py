@@ -26,12 +26,14 @@ class ReadName:
         beginning: what stands before the words that say so, which is the name of a case; it may be empty.
         problem: why ``key`` is None, in words; else empty.
         has_sequence: whether the name has a word of a sequence or of contrast.
+        header: of a DICOM series that was told by its header, what that says; else empty.
     """
 
     key: str | None
     beginning: str
     problem: str
     has_sequence: bool
+    header: str = ""
 
     @property
     def is_scan(self) -> bool:
@@ -97,6 +99,21 @@ def _names_sequence(folder: str, spec: DatasetSpec) -> bool:
     """Whether a word of a folder's name spells a sequence; ``P1_post`` and the initials ``KM`` are names of cases."""
     role_of, of_role = vocabulary(spec), roles(spec)
     return any(role_of.get(spelling(word)) in of_role for word, _ in _pieces(folder, role_of))
+
+
+def described_roles(text: str, spec: DatasetSpec) -> tuple[set[str], bool | None]:
+    """Roles of the sequences that a description in free words names, and whether it says contrast; None: it does not.
+
+    T1 with a word of contrast is t1ce.
+    """
+    role_of = vocabulary(spec)
+    words = [spelling(word) for word, _ in _pieces(re.sub(r"[^\w+*.-]", " ", text), role_of.keys())]
+    sequences = [role_of.get(word) for word in words]
+    found, contrast = {role for role in sequences if role}, contrast_said(words, sequences)
+    with_contrast = "t1ce" in found or True in contrast
+    if found & {"t1", "t1ce"} and with_contrast:
+        found = found - {"t1"} | {"t1ce"}
+    return found, True if with_contrast else False if False in contrast else None
 
 
 def _pieces(name: str, known: Collection[str]) -> list[tuple[str, int]]:

@@ -18,7 +18,8 @@ LFS_POINTER = "it is a Git LFS pointer, not the image: run git lfs pull"
 
 _LFS_START = b"version https://git-lfs.github.com/spec"
 _DICOM_MAGIC = slice(128, 132)
-_OLD_DICOM = re.compile(rb"\x08\0[\0-\xff]\0(CS|UI|UL|[\0-\xff]{2}\0\0)", re.DOTALL)
+_DICOM_ENDINGS = (".dcm", ".dcm.gz", ".ima")
+_OLD_DICOM = re.compile(rb"[\x02\x08]\0[\0-\xff]\0(CS|UI|UL|OB|[\0-\xff]{2}\0\0)", re.DOTALL)
 _LOOK_LIKE_IMAGES = re.compile(
     r"(\.nii\.(gzip|bz2|zip|xz|zst)|\.mg[zh]|\.(img|hdr)(\.gz)?|\.dcm(\.gz)?|\.ima|\.mnc|\.gipl|\.par)$", re.IGNORECASE
 )
@@ -37,6 +38,20 @@ def is_image(path: Path) -> bool:
     return _has_image_name(path) if path.is_file() else path.is_dir() and is_dicom_series(path)
 
 
+def is_dicom(file: Path) -> bool:
+    """Whether a file is DICOM: by its ending, its magic word or, in old ones without, its first element."""
+    if file.name.upper() == "DICOMDIR":
+        return False
+    if file.name.lower().endswith(_DICOM_ENDINGS):
+        return True
+    try:
+        with open(file, "rb") as opened:
+            start = opened.read(_DICOM_MAGIC.stop)
+    except OSError:
+        return False
+    return start[_DICOM_MAGIC] == b"DICM" or _OLD_DICOM.match(start) is not None
+
+
 def is_dicom_series(folder: Path) -> bool:
     """Whether DICOM files lie directly in a folder, by their names or by what they hold, and no other images.
 
@@ -46,7 +61,7 @@ def is_dicom_series(folder: Path) -> bool:
         files = sorted(path for path in folder.iterdir() if path.is_file() and not path.name.startswith("."))
     except OSError:
         return False
-    return not any(map(_has_image_name, files)) and any(map(_is_dicom, files))
+    return not any(map(_has_image_name, files)) and any(map(is_dicom, files))
 
 
 def images_in(folder: Path) -> list[Path]:
@@ -55,14 +70,14 @@ def images_in(folder: Path) -> list[Path]:
 
 
 def images_below(folder: Path, lost: list[str] | None = None) -> Iterator[Path]:
-    """Images at any depth, sorted by folder; a folder with a DICOM series is one image.
+    """Images at any depth, sorted by folder; a folder with DICOM files is one image, the folder itself if it is all.
 
     Args:
         folder: links in it are followed; what begins with a dot is not looked at.
         lost: gets a line for everything that looks like an image or a folder of images and cannot be used.
     """
     lost = [] if lost is None else lost
-    seen = {os.path.realpath(folder)}
+    seen, found = {os.path.realpath(folder)}, False
 
     def unreadable(error: OSError) -> None:
         lost.append(f"{error.filename}: cannot be read ({error.strerror}), not looked into")
@@ -76,17 +91,21 @@ def images_below(folder: Path, lost: list[str] | None = None) -> Iterator[Path]:
         seen.update(real.values())
         files = [here / name for name in names if not name.startswith(".")]
         images = [file for file in files if file.is_file() and _has_image_name(file)]
-        lost += _lost_among(
-            [file for file in files if file not in images], in_series=here != folder and is_dicom_series(here)
-        )
+        lost += _lost_among([file for file in files if file not in images], in_series=is_dicom_series(here))
+        found = found or bool(images or series)
         yield from sorted(images + series)
+    if is_dicom_series(folder):
+        if found:
+            lost += _lost_among(sorted(folder.iterdir()), in_series=False)
+        else:
+            yield folder
 
 
 def _lost_among(files: list[Path], *, in_series: bool) -> list[str]:
     """A line for links without a target, one for each file that only looks like an image, one for stray DICOM files."""
     lines = [f"{file}: is a link to a file that is not there; not used" for file in files if not file.exists()]
     files = sorted(file for file in files if file.is_file())
-    dicom = [file for file in files if _is_dicom(file)]
+    dicom = [file for file in files if is_dicom(file)]
     if dicom and not in_series:
         named = ", ".join(file.name for file in dicom[:_MAX_NAMED]) + (", ..." if len(dicom) > _MAX_NAMED else "")
         lines.append(
@@ -112,7 +131,10 @@ def stem(path: Path) -> str:
 
 
 def split_index(path: Path | str) -> tuple[Path, int | None]:
-    """``file.nii.gz#2`` as the 4D file and the position of a volume in it; any other path as it is, and None."""
+    """``file.nii.gz#2`` as the 4D file and the position of a volume in it; any other path as it is, and None.
+
+    ``folder/#4`` is the folder and the number of one of the DICOM series in it.
+    """
     match = re.fullmatch(r"(.+)#(\d+)", str(path))
     if match is None or Path(path).exists():
         return Path(path), None
@@ -129,15 +151,7 @@ def _has_image_name(path: Path) -> bool:
     return path.name.lower().endswith(IMAGE_SUFFIXES)
 
 
-def _is_dicom(file: Path) -> bool:
-    """Whether a file is DICOM: by its ending, its magic word or, in old ones without, its first element."""
-    if file.name.upper() == "DICOMDIR":
-        return False
-    if file.suffix.lower() == ".dcm":
-        return True
-    try:
-        with open(file, "rb") as opened:
-            start = opened.read(_DICOM_MAGIC.stop)
-    except OSError:
-        return False
-    return start[_DICOM_MAGIC] == b"DICM" or _OLD_DICOM.match(start) is not None
+def shown_name(path: Path | str) -> str:
+    """The name of a file in messages; of one series in a folder (``P1/#4``) with that of the folder."""
+    name = Path(path).name
+    return f"{Path(path).parent.name}/{name}" if name.startswith("#") else name

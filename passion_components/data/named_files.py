@@ -6,6 +6,7 @@ from collections import defaultdict
 from pathlib import Path
 
 from passion_components.data.case_groups import group_by_folder, unique_names
+from passion_components.data.file_names import ReadName
 from passion_components.data.found_cases import FoundCases
 from passion_components.data.image_files import images_below
 from passion_components.datasets import DatasetSpec
@@ -30,14 +31,16 @@ def find_named_cases(source: Path, spec: DatasetSpec) -> FoundCases:
     """
     found = FoundCases()
     files: dict[Place, Files] = defaultdict(lambda: defaultdict(list))
-    for group in group_by_folder(images_below(source, found.notes), source, spec):
+    for group in group_by_folder(images_below(source, found.notes), source, spec, lost=found.notes):
         for beginning, images in group.by_beginning().items():
             name = beginning or (group.folder[-1] if group.folder else source.resolve().name)
             for image, read in images.items():
                 if read.key is None:
-                    found.notes.append(_unused(image, read.problem, spec))
+                    found.notes.append(_unused(image, read, spec))
                 else:
                     files[group.folder, name][read.key].append(image.absolute())
+                    if read.header:
+                        found.notes.append(f"{image}: taken as {read.key} by its header: {read.header}")
     _bring_labels(files)
     _adopt_labels(files, found)
     places = list(files)
@@ -54,10 +57,12 @@ def find_named_cases(source: Path, spec: DatasetSpec) -> FoundCases:
     return found.need_cases(source, [f"<case>/<case>_{{{spec.modalities[0]},...,{spec.label_words[0]}}}.nii.gz"])
 
 
-def _unused(image: Path, problem: str, spec: DatasetSpec) -> str:
+def _unused(image: Path, read: ReadName, spec: DatasetSpec) -> str:
+    if read.header:
+        return f"{image}: {read.header}: {read.problem}; if it belongs to a case, write it into the datalist"
     words = ", ".join((*spec.modalities, spec.label_words[0]))
     return (
-        f"{image}: {problem}; expected for {spec.name} <case>_<word> with a word like {words}: rename it if it "
+        f"{image}: {read.problem}; expected for {spec.name} <case>_<word> with a word like {words}: rename it if it "
         f"belongs to a case, or use --pattern"
     )
 

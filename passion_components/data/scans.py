@@ -11,9 +11,10 @@ from pathlib import Path
 from passion_components.data.case_groups import Group, extends, group_by_folder, unique_names
 from passion_components.data.case_names import checked_case_name
 from passion_components.data.datalists import label_scheme, load_parts
-from passion_components.data.file_names import ReadName, read_file_name
+from passion_components.data.file_names import ReadName
 from passion_components.data.image_files import ACCEPTED_IMAGES, images_below, stem
 from passion_components.data.name_words import looks_like_scan
+from passion_components.data.words import parse_numbers
 from passion_components.datasets import DatasetSpec
 
 
@@ -36,18 +37,24 @@ class ScanFolder:
     label_scheme: str | None = None
 
 
-def find_scan_cases(dataset_dir: Path | str, spec: DatasetSpec) -> ScanFolder:
+def find_scan_cases(dataset_dir: Path | str, spec: DatasetSpec, series: str = "") -> ScanFolder:
     """Cases of a folder of new scans, with whatever sequences exist, or of all parts of a datalist.
 
     ``dataset_dir`` holds folders of cases at any depth, or is one case's own folder; a case is named after its folder.
     Folders like ``anat`` or ``dicom`` belong to the case around them, and cases of one name are told apart by the
     folders above. Where a folder holds several cases side by side (``P101_C0.nii.gz``, ``P102_T2.nii.gz``), a case is
     named after what its files' names begin with. What a name says is read by
-    :func:`passion_components.data.file_names.read_file_name`. A folder with a DICOM series is a sequence, named so.
+    :func:`passion_components.data.file_names.read_file_name`. A folder with a DICOM series is a sequence, named so;
+    where names do not tell, headers do (:mod:`passion_components.data.dicom_sequences`).
+
+    Args:
+        dataset_dir: folder or datalist.
+        spec: data set.
+        series: ``t1=4,flair=7``: numbers of the DICOM series that show these sequences, whatever their headers suggest.
 
     Raises:
         FileNotFoundError: no such folder, or no images in it.
-        ValueError: a datalist that cannot be read.
+        ValueError: a datalist that cannot be read; numbers of series that are not there.
     """
     folder = Path(dataset_dir)
     if folder.is_file() and folder.suffix.lower() == ".json":
@@ -58,13 +65,15 @@ def find_scan_cases(dataset_dir: Path | str, spec: DatasetSpec) -> ScanFolder:
             f"{dataset_dir}: {found}; dataset_dir must be a folder of cases, one case's folder, or a datalist"
         )
     scans = ScanFolder()
-    groups = group_by_folder(images_below(folder, scans.warnings), folder, spec)
+    below = images_below(folder, scans.warnings)
+    groups = group_by_folder(below, folder, spec, chosen=_chosen(series, spec), lost=scans.warnings)
+    reads = {image: read for group in groups for image, read in group.images.items()}
     _warn_of_empty_folders(scans, folder, groups)
     wanted = [case for group in _holding_cases(scans, folder, groups) for case in _cases_in(scans, folder, group)]
     names, notes = unique_names({number: (group, name) for number, (group, name, _) in enumerate(wanted)})
     scans.warnings += notes
     for number, (_, _, images) in enumerate(wanted):
-        _add_case(scans, names[number], images, spec)
+        _add_case(scans, names[number], {image: reads[image] for image in images}, spec)
     if not scans.cases and not scans.failures:
         reason = f"; first of {len(scans.warnings)} warnings: {scans.warnings[0]}" if scans.warnings else ""
         raise FileNotFoundError(
@@ -72,6 +81,18 @@ def find_scan_cases(dataset_dir: Path | str, spec: DatasetSpec) -> ScanFolder:
             f"({', '.join(spec.modalities)}; {ACCEPTED_IMAGES}){reason}"
         )
     return scans
+
+
+def _chosen(series: str, spec: DatasetSpec) -> dict[str, int]:
+    """Modality -> number of a DICOM series, from ``t1=4,flair=7``."""
+    numbers = parse_numbers(series, "--series", "t1=4,flair=7") if series else {}
+    for name, number in numbers.items():
+        if name not in spec.modalities or number != int(number):
+            raise ValueError(
+                f"--series {series!r}: expected whole numbers of DICOM series for {', '.join(spec.modalities)}, "
+                f"got {name}={number:g}"
+            )
+    return {name: int(number) for name, number in numbers.items()}
 
 
 def _listed_scans(datalist: Path, spec: DatasetSpec) -> ScanFolder:
@@ -140,7 +161,7 @@ def _cases_in(scans: ScanFolder, source: Path, group: Group) -> list[tuple[tuple
     for image, read in group.images.items():
         if image not in images:
             lines = scans.warnings if _is_lost(image, read) else scans.notes
-            lines.append(f"{folder_name}: ignored {image.name}, {read.problem or 'is a label map'}")
+            lines.append(f"{folder_name}: ignored {read.header or image.name}, {read.problem or 'is a label map'}")
     beginnings = sorted(Group(group.folder, images).by_beginning().items(), key=lambda entry: len(entry[0]))
     cases: dict[str, list[Path]] = {}
     own = next((name for name, _ in beginnings if extends(name, folder_name)), None)
@@ -215,35 +236,37 @@ def _single(folder: tuple[str, ...], folder_name: str, beginning: str) -> str:
     return beginning if len(folder) > 1 and "_".join(folder).endswith(beginning) else folder_name
 
 
-def _add_case(scans: ScanFolder, case: str, images: Sequence[Path], spec: DatasetSpec) -> None:
+def _add_case(scans: ScanFolder, case: str, images: Mapping[Path, ReadName], spec: DatasetSpec) -> None:
     """Add the case of some files, or why it cannot be one."""
     try:
-        checked_case_name(case, str(images[0].parent))
+        checked_case_name(case, str(next(iter(images)).parent))
     except ValueError as error:
         scans.failures.append((ascii(case), str(error)))
         return
     found: dict[str, list[Path]] = defaultdict(list)
-    for image in images:
-        read = read_file_name(image, spec)
+    for image, read in images.items():
         if read.is_scan:
             found[str(read.key)].append(image)
     for name, files in found.items():
         if len(files) > 1:
-            both = " and ".join(file.name for file in files)
-            scans.failures.append(
-                (
-                    case,
-                    f"{case}: {both} are both {name}; expected one file per sequence, remove one, or choose with "
-                    f"passion prepare --pattern and give the datalist",
-                )
+            both = " and ".join(images[file].header or file.name for file in files)
+            how = (
+                "--series NAME=NUMBER" if images[files[0]].header else "passion prepare --pattern and give the datalist"
             )
+            why = f"{case}: {both} are both {name}; expected one file per sequence, remove one, or choose with {how}"
+            scans.failures.append((case, why.replace("NAME", name)))
             return
     if not found:
-        names = ", ".join(file.name for file in images)
+        names = ", ".join(read.header or file.name for file, read in images.items())
         accepted = ", ".join(f"{case}_{name}.nii.gz" for name in spec.modalities)
-        whys = {read_file_name(file, spec).problem for file in images} - {"", "names no sequence"}
+        whys = {read.problem for read in images.values()} - {"", "names no sequence"}
         why = f" ({'; '.join(sorted(whys))})" if whys else ""
         scans.failures.append((case, f"{case}: no known sequence among {names}{why}; expected any of {accepted}"))
         return
+    headers = [f"{name} is {header}" for name, (file, *_) in found.items() if (header := images[file].header)]
+    if headers:
+        scans.warnings.append(
+            f"{case}: DICOM sorted by headers: {'; '.join(headers)}; choose others with --series NAME=NUMBER,..."
+        )
     paths = {name: str(found[name][0].absolute()) for name in spec.modalities if name in found}
     scans.cases.append({"case": case, **paths})

@@ -15,7 +15,7 @@ from monai.utils.enums import MetaKeys, SpaceKeys
 from passion_components.data.dicom import read_dicom_series
 from passion_components.data.errors import CaseError, by
 from passion_components.data.grid import SPACING_LIMITS, Grid
-from passion_components.data.image_files import is_nifti, split_index
+from passion_components.data.image_files import is_nifti, shown_name, split_index
 from passion_components.data.itk_images import read_itk_file
 from passion_components.data.nifti import read_nifti, repair_command
 
@@ -36,7 +36,8 @@ class Volume:
 
 
 def read_volume(path: Path | str, *, case: str, warn: bool = True) -> Volume:
-    """Read a 3D image: NIfTI, one volume of a 4D NIfTI file (``file.nii.gz#0``), MGH, NRRD, MetaImage, a DICOM folder.
+    """Read a 3D image: NIfTI, one volume of a 4D NIfTI file (``file.nii.gz#0``), MGH, NRRD, MetaImage, a DICOM folder
+    or one series in it (``folder/#4``).
 
     A 4D file with a single volume is a 3D one. Sizes are judged by the header, before values are read.
 
@@ -53,10 +54,10 @@ def read_volume(path: Path | str, *, case: str, warn: bool = True) -> Volume:
     if not file.exists():
         raise CaseError(f"{case}: {path} does not exist; mend the path, or remove the entry if there is no such file")
     doubt = ""
-    if index is not None and (file.is_dir() or not is_nifti(file)):
+    if index is not None and not file.is_dir() and not is_nifti(file):
         raise CaseError(f"{case}: {path} names a volume by #{index}; expected that of a 4D NIfTI file only: extract it")
     if file.is_dir():
-        array, affine = read_dicom_series(file, case=case)
+        array, affine = read_dicom_series(file, case=case, number=index)
     elif not is_nifti(file):
         array, affine = read_itk_file(file, case=case)
     else:
@@ -84,7 +85,7 @@ def read_volume(path: Path | str, *, case: str, warn: bool = True) -> Volume:
         )
     if doubt and warn:
         _warn_once(f"{case}: {path}: {doubt}")
-    return Volume(array, Grid(Path(path).name, array.shape, affine), Path(path), doubt)
+    return Volume(array, Grid(shown_name(path), array.shape, affine), Path(path), doubt)
 
 
 def non_finite_problem(path: Path | str, count: int) -> str:
@@ -119,4 +120,4 @@ def with_geometry(channels: torch.Tensor, volume: Volume, *, case: str) -> MetaT
 
 def grid_of(channels: MetaTensor) -> Grid:
     """The grid that :func:`with_geometry` has written down."""
-    return Grid(Path(channels.meta["filename_or_obj"]).name, tuple(channels.shape[1:]), channels.affine.numpy())
+    return Grid(shown_name(channels.meta["filename_or_obj"]), tuple(channels.shape[1:]), channels.affine.numpy())

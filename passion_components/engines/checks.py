@@ -243,14 +243,14 @@ def check_weights(
         check_input(trained, spec=spec, modalities=modalities, spacing=spacing, roi_size=roi_size)
 
 
-def check_scans(*, dataset_dir: Path | str, spec: DatasetSpec) -> None:
+def check_scans(*, dataset_dir: Path | str, spec: DatasetSpec, series: str = "") -> None:
     """Refuse a folder of scans that does not exist or holds nothing.
 
     Raises:
         UserError: in one line.
     """
     with _in_one_line():
-        find_scan_cases(dataset_dir, spec)
+        find_scan_cases(dataset_dir, spec, series)
 
 
 @contextmanager

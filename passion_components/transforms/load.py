@@ -13,6 +13,7 @@ from monai.transforms import Transform
 
 from passion_components.data.errors import CaseError
 from passion_components.data.grid import check_one_grid
+from passion_components.data.image_files import shown_name
 from passion_components.data.resample import resample
 from passion_components.data.volumes import Volume, grid_of, non_finite_problem, read_volume, with_geometry
 from passion_components.transforms.foreground import BACKGROUND_LEVELS, foreground_rule, has_contrast
@@ -83,16 +84,16 @@ class LoadModalitiesd(Transform):
         channels = {name: _finite(volume, case) for name, volume in volumes.items()}
         present = [name for name, channel in channels.items() if has_contrast(channel, self.foreground)]
         if not present:
-            names = ", ".join(volume.path.name for volume in volumes.values())
+            names = ", ".join(shown_name(volume.path) for volume in volumes.values())
             raise CaseError(f"{case}: every sequence is constant ({names}); expected at least one with contrast")
         for name in [name for name in channels if name not in present]:
-            logger.warning("%s: %s is constant; %s counts as absent", case, volumes[name].path.name, name)
+            logger.warning("%s: %s is constant; %s counts as absent", case, shown_name(volumes[name].path), name)
 
         image = torch.zeros(len(self.modalities), *reference.grid.shape)
         for name in present:
             image[self.modalities.index(name)] = channels[name]
         out["image"] = with_geometry(image, reference, case=case)
-        out["files"] = ", ".join(volumes[name].path.name for name in present)
+        out["files"] = ", ".join(shown_name(volumes[name].path) for name in present)
         out["presence"] = torch.tensor([name in present for name in self.modalities])
         return out
 

@@ -165,7 +165,7 @@ def _write(path: Path | str, array: np.ndarray, reference_file: Path | str) -> N
         header.set_data_dtype(array.dtype)
         shape, image = reference.shape[:3], type(reference)(array, None, header)
     else:
-        grid = read_volume(file, case=file.name).grid
+        grid = read_volume(reference_file, case=file.name).grid
         shape, image = grid.shape, nifti_image(array, grid.affine, description=IMAGE_MARK)
     if array.shape[:3] != shape:
         raise ValueError(f"{path}: expected the shape of {reference_file}, {shape}, got {array.shape[:3]}")

@@ -153,7 +153,7 @@ class TestWhatIsRefused:
         assert "holds colours" in refusal(folder)
 
     def test_a_compressed_file_that_is_a_bomb(self, folder, monkeypatch):
-        monkeypatch.setattr("passion_components.data.dicom.MAX_VOXELS", 2**19)
+        monkeypatch.setattr("passion_components.data.dicom_headers.MAX_VOXELS", 2**19)
         folder.mkdir()
         (folder / "a.dcm.gz").write_bytes(gzip.compress(bytes(2**21)))
         with pytest.raises(CaseError, match=r"a.dcm.gz unpacks to more than the 1 MiB accepted"):

@@ -66,7 +66,7 @@ class TestSeries:
         write_series(tmp_path / "d", image[0])
         write_series(tmp_path / "d", image[0], uid="1.2.4")
         message = refusal(tmp_path / "d")
-        assert "holds 2 DICOM series (1.2.3" in message and "in a folder of its own" in message
+        assert "holds 2 DICOM series (series 1.2.3, series 1.2.4)" in message and "in a folder of its own" in message
 
     def test_a_missing_slice_is_told(self, image, tmp_path):
         write_series(tmp_path / "d", image[0], leave_out=[2])
