@@ -126,3 +126,16 @@ class TestPredictions:
         assert np.asarray(found["p_flair_seg.nii.gz"].dataobj)[0, 0].tolist() == [1, 4, 0, 0]
         assert not np.asarray(found["p_flair+t1_seg.nii.gz"].dataobj).any()
         assert np.diag(found["p_flair_seg.nii.gz"].affine).tolist() == [2, 1, 1, 1]
+
+    def test_scans_named_like_another_scheme_say_which_codes_are_written(self, case, scan, tmp_path, caplog):
+        source = tmp_path / "BraTS-GLI-00001-000-t2f.nii.gz"
+        nib.save(nib.load(scan.meta["filename_or_obj"]), source)
+        scan.meta["filename_or_obj"] = str(source)
+        for scheme in ("brats2023", None):
+            finish(PredictionWriter(spec=BRATS2020, output_dir=tmp_path / "out", label_scheme=scheme), case)
+            if scheme:
+                assert "named like" not in caplog.text
+        assert (
+            "BraTS-GLI-00001-000-t2f.nii.gz is named like the data of brats2023, but predictions are coded as "
+            "brats2020 (0, 1, 2, 4): add --label_scheme brats2023 for the other codes (0, 1, 2, 3)"
+        ) in caplog.text
