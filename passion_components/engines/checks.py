@@ -17,6 +17,9 @@ from typing import Any, cast
 
 import torch
 import yaml
+from fire.parser import DefaultParseValue
+from monai.bundle import ConfigParser
+from monai.bundle.utils import DEFAULT_EXP_MGMT_SETTINGS
 
 from passion_components.backbones.base import Backbone
 from passion_components.data.datalists import check_files_exist, dataset_of, load_datalist, presence_table
@@ -24,6 +27,7 @@ from passion_components.data.errors import UserError
 from passion_components.data.scans import find_scan_cases
 from passion_components.data.words import nearest
 from passion_components.datasets import DATASETS, DatasetSpec, dataset_spec
+from passion_components.engines.config_keys import keys_in_use
 from passion_components.engines.failures import on_command_line, tell_in_one_line
 from passion_components.engines.weights_input import WeightsInput, check_input
 from passion_components.handlers.checkpoint import STATE_FILE, checkpoints_in
@@ -60,12 +64,14 @@ def check_arguments(*, objectives: Sequence[str] = (), presence_sampling: Sequen
     known = {re.split("#|::", key)[0].lstrip("+") for config in configs for key in config}
     if not known:
         return
+    tracking = _tracking_keys(given.get("tracking", ""))
     for typed in given:
         _check_nested(typed, configs)
         name = re.match(r"\w*", typed)[0]  # type: ignore[index]
-        if name not in known and name not in _RUN_ARGUMENTS:
+        if name not in known and name not in _RUN_ARGUMENTS and name not in tracking:
             like = difflib.get_close_matches(name, sorted(known), n=1, cutoff=0)[0]
             raise UserError(f"unknown argument --{name}; did you mean --{like}?")
+    _warn_of_keys_without_effect([name for name in given if name in known - tracking], files, given)
 
 
 def checked_dataset(name: Path | str) -> DatasetSpec:
@@ -287,24 +293,40 @@ def _command_line(argv: Sequence[str]) -> tuple[dict[str, str], list[str]]:
     return {name: "" for name in listed} | given, [files] if isinstance(files, str) else files
 
 
+def _tracking_keys(tracking: str) -> set[str]:
+    """The keys that ``--tracking`` adds to a config: a word that MONAI knows, or a file."""
+    settings: Mapping[str, Any] = DEFAULT_EXP_MGMT_SETTINGS.get(tracking) or _config(tracking)
+    return set(settings.get("configs", {}))
+
+
+def _warn_of_keys_without_effect(names: Sequence[str], files: Sequence[str], given: Mapping[str, str]) -> None:
+    """Tell which arguments belong to another run of the same configs: training's epochs when evaluating."""
+    words = [word for word in sys.argv[1:3] if word.isidentifier() and word != "run"]
+    run_id = given.get("run_id") or next(iter(words), "run")
+    used = keys_in_use(ConfigParser.load_config_files(files), run_id)
+    idle = [f"--{name}" for name in names if name not in used and name != "imports"]
+    if idle:
+        logger.warning("%s: no effect on %s", ", ".join(idle), run_id)
+
+
 def _check_paths(given: Mapping[str, str]) -> None:
-    """Refuse names of files that the command line's parser takes for numbers or the like."""
+    """Refuse names of files that the command line's parser takes for numbers, lists or the like."""
     for name in ("dataset_dir", "output_dir", "bundle_root", "datalist", "ckpt"):
-        try:
-            value = ast.literal_eval(given.get(name, ""))
-        except (ValueError, SyntaxError):
-            continue
-        if isinstance(value, int | float) and not isinstance(value, bool):
-            raise UserError(f"--{name} {given[name]} is read as the number {value}; write --{name} ./{given[name]}")
+        value = DefaultParseValue(given.get(name, ""))
+        if not isinstance(value, str):
+            raise UserError(f"--{name} {given[name]} is read as {value!r}, no path; write --{name} ./{given[name]}")
 
 
 def _check_nested(name: str, configs: Sequence[Mapping[str, Any]]) -> None:
-    """Refuse an override of an argument that its component does not take."""
+    """Refuse an override of an argument that its component does not take, or of an entry that its group has not."""
     *above, last = re.split("#|::", name)
+    entries = set()
     for config in configs:
+        entries |= {path[len(above)] for key in config if (path := re.split("#|::", key))[:-1] == above}
         node: Any = config
         for key in above:
             node = node.get(key) if isinstance(node, Mapping) else None
+        entries |= set(node) if isinstance(node, Mapping) and "_target_" not in node else set()
         target = node.get("_target_") if isinstance(node, Mapping) else None
         component = locate(target) if isinstance(target, str) and target.startswith("passion_components.") else None
         if component is None or last.startswith("_"):
@@ -312,6 +334,9 @@ def _check_nested(name: str, configs: Sequence[Mapping[str, Any]]) -> None:
         accepted = inspect.signature(cast(Callable, component)).parameters
         if last not in accepted and all(one.kind is not one.VAR_KEYWORD for one in accepted.values()):
             raise UserError(f"unknown argument --{name}{nearest(last, accepted)}; accepted: {', '.join(accepted)}")
+    if above and entries and last not in entries:
+        listed = ", ".join(sorted(entries))
+        raise UserError(f"unknown argument --{name}{nearest(last, entries)}; {'#'.join(above)} has {listed}")
 
 
 def _file_list(text: str) -> list[str]:

@@ -21,6 +21,7 @@ from pathlib import Path
 from types import TracebackType
 
 import torch
+from monai.utils import OptionalImportError
 
 from passion_components.data.errors import UserError, chain, memory_wanted
 
@@ -30,6 +31,7 @@ _TRIED_BYTES = 2**16
 _COMPONENT = re.compile(r"Failed to instantiate component '(?:\w+\.)*([A-Z]\w*)' with")
 """How MONAI begins when a class, not a function, refuses an argument."""
 _IN_WORKER = re.compile(r"\b(?:CaseError|UserError): (.*)")
+_ARGUMENT = re.compile(r"__init__\(\).* (?:unexpected keyword|missing) .*|got an unexpected keyword argument")
 _TEXTS = (
     (
         r"unable to (?:open|allocate|resize|write to file|mmap).*(?:shared memory|</?torch_)"
@@ -60,6 +62,16 @@ def tell_in_one_line() -> None:
     """From now on, what ends ``python -m monai.bundle`` and has an :func:`error_line` is told by it alone."""
     if on_command_line():
         sys.excepthook = _tell
+        _log_to_console()
+
+
+def _log_to_console() -> None:
+    """Print what a bundle prints, where no ``logging.conf`` lies beside the config, as it does in the bundle."""
+    if not logging.getLogger().handlers and "--logging_file" not in sys.argv:
+        logging.basicConfig(
+            stream=sys.stdout, level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", datefmt="%H:%M:%S"
+        )
+        logging.getLogger("ignite.engine.engine").setLevel(logging.WARNING)
 
 
 def _tell(kind: type[BaseException], error: BaseException, traceback: TracebackType | None) -> None:
@@ -91,9 +103,9 @@ def _known(error: BaseException) -> str | None:
     for pattern, line in _TEXTS:
         if isinstance(error, RuntimeError | AssertionError) and re.search(pattern, text):
             return line
-    component, cause = _COMPONENT.match(text), error.__cause__
-    if component and isinstance(cause, ValueError):
-        return f"{component[1]}: {' '.join(str(cause).split())}"
+    component = _COMPONENT.match(text)
+    if component:
+        return _refused_argument(component[1], error.__cause__)
     if isinstance(error, torch.OutOfMemoryError):
         return (
             f"the GPU's memory does not suffice ({text.split('. ')[1] if '. ' in text else text}); take a smaller "
@@ -102,10 +114,18 @@ def _known(error: BaseException) -> str | None:
     wanted = memory_wanted(error)
     if wanted is not None:
         return (
-            f"memory does not suffice{wanted}; take a smaller --batch_size, --sw_batch_size or --num_workers, "
-            "a coarser --spacing, or a machine with more"
+            f"memory does not suffice{wanted}; take a smaller --sw_batch_size or --num_workers, in training also a "
+            "smaller --batch_size or a coarser --spacing, or a machine with more"
         )
     return disk_line(error)
+
+
+def _refused_argument(component: str, cause: BaseException | None) -> str | None:
+    """The line of a component that the config, or the command line, gives arguments which it refuses."""
+    text = " ".join(str(cause).split())
+    if isinstance(cause, ValueError | OptionalImportError) or (isinstance(cause, TypeError) and _ARGUMENT.search(text)):
+        return f"{component}: {text}"
+    return None
 
 
 def disk_line(error: BaseException, folder: Path | str = "") -> str | None:

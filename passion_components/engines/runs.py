@@ -6,7 +6,7 @@ import dataclasses
 import json
 import logging
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext, suppress
 from pathlib import Path
 
@@ -137,7 +137,7 @@ def evaluate(
         remove_own(Path(output_dir) / "failures.json", _FAILURES_MARK)
         done = record.open(dataset.cases, dataclasses.asdict(weights))
         dataset.leave_out(done)
-        failed = _score(evaluator, dataset)
+        failed = _run_cases(evaluator, dataset, progress="evaluating")
         if len(failed) < total:
             record.write()
             write_table()
@@ -151,14 +151,30 @@ def evaluate(
     in_words(run_locked, interrupted="the cases that are done are kept, the same command does the others")
 
 
-def _score(evaluator: SubsetEvaluator, dataset: CaseDataset) -> list[tuple[str, str]]:
-    """Evaluate case by case; returns the names of those that fail, with a line each."""
+def _run_cases(
+    evaluator: SubsetEvaluator,
+    dataset: CaseDataset,
+    *,
+    before: Callable[[Mapping[str, str]], None] = lambda case: None,
+    progress: str | None = None,
+) -> list[tuple[str, str]]:
+    """Give the evaluator case by case; returns the names of those that fail, with a line each.
+
+    Args:
+        evaluator: its data loader says how many processes read ahead.
+        dataset: the cases.
+        before: called with each case's entries, before its batch.
+        progress: what the bar says; None: no bar.
+    """
     workers = getattr(evaluator.data_loader, "num_workers", 0)
     batches = DataLoader(_Readable(dataset), batch_size=1, num_workers=workers, collate_fn=list_data_collate)
     failed = []
-    for batch in tqdm(batches, desc="evaluating", unit="case", disable=None):
-        (case,) = batch["case"]
+    for entries, batch in zip(
+        dataset.cases, tqdm(batches, desc=progress, unit="case", disable=None if progress else True), strict=True
+    ):
+        case = entries["case"]
         try:
+            before(entries)
             message = batch["failure"][0] if "failure" in batch else None
             if message is None:
                 evaluator.run_case(batch)
@@ -228,22 +244,10 @@ def infer(
                 logger.error(message)
                 with suppress(UserError):
                     remove_predictions(output_dir, case)
-            failed += _infer_cases(evaluator, dataset, output_dir)
+            failed += _run_cases(evaluator, dataset, before=lambda case: remove_predictions(output_dir, **case))
             _report(failed, len(dataset) + len(scans.failures), Path(output_dir) / "failures.json")
 
     in_words(run, interrupted="the cases that are done are kept")
-
-
-def _infer_cases(evaluator: SubsetEvaluator, dataset: CaseDataset, output_dir: Path | str) -> Iterator[tuple[str, str]]:
-    """Segment the cases; gives name and message of each that fails."""
-    for index, case in enumerate(dataset.cases):
-        try:
-            remove_predictions(output_dir, **case)
-            evaluator.run_case(list_data_collate([dataset[index]]))
-        except Exception as error:
-            message = _failure_line(case["case"], error)
-            logger.error(message)
-            yield case["case"], message
 
 
 def _report(failed: Sequence[tuple[str, str]], total: int, path: Path) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
+from monai.data import decollate_batch
 from monai.engines import IterationEvents, SupervisedTrainer
 from monai.inferers import Inferer, SimpleInferer
 from monai.utils import CommonKeys as Keys
@@ -20,9 +21,10 @@ class MultiPathTrainer(SupervisedTrainer):
     """MONAI's supervised trainer around a :class:`~passion_components.backbones.base.MultiPath` network.
 
     A batch holds ``image`` (B, M, *S), ``target`` (B, 1, *S), ``presence`` and ``fused_presence`` (B, M). After the
-    forward pass ``engine.state.paths`` is the MultiPathOutput, ``engine.state.losses`` the objective's named values and
-    ``engine.state.output`` holds the fused logits. Events and handlers are those of MONAI; accumulation too,
-    but that the gradient of an epoch's last window is the mean over the steps that it really has.
+    forward pass ``engine.state.paths`` is the MultiPathOutput, ``engine.state.losses`` the objective's named values. A
+    step leaves a list in ``engine.state.output``, as MONAI's handlers expect it: for each sample its fused logits as
+    ``pred`` and the batch's ``loss``, a number. Events and handlers are those of MONAI; accumulation too, but that the
+    gradient of an epoch's last window is the mean over the steps that it really has.
 
     Args:
         device: where the network runs.
@@ -70,6 +72,7 @@ class MultiPathTrainer(SupervisedTrainer):
         self.objective = objective
         # only the logits stay in the output: MONAI's handlers cannot take a dataclass there
         self.add_event_handler(IterationEvents.LOSS_COMPLETED, keep_fused_logits)
+        self.add_event_handler(IterationEvents.MODEL_COMPLETED, decollate_output)
         self.add_event_handler(IterationEvents.BACKWARD_COMPLETED, weigh_incomplete_window)
         if zero_absent_gradients:
             self.add_event_handler(IterationEvents.BACKWARD_COMPLETED, fill_missing_gradients)
@@ -92,6 +95,11 @@ def prepare_paths(
 def keep_fused_logits(engine: MultiPathTrainer) -> None:
     """Replace the prediction in ``engine.state.output`` by the detached logits of the fused path."""
     engine.state.output[Keys.PRED] = engine.state.paths.fused.logits.detach()
+
+
+def decollate_output(engine: MultiPathTrainer) -> None:
+    """Cut ``engine.state.output`` into samples; the batch stays whole."""
+    engine.state.output = decollate_batch(engine.state.output)
 
 
 def weigh_incomplete_window(engine: MultiPathTrainer) -> None:

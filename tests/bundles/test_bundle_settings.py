@@ -11,10 +11,11 @@ import jsonschema
 import nibabel as nib
 import numpy as np
 import pytest
-from monai.bundle import verify_net_in_out
+from monai.bundle import ConfigParser, verify_net_in_out
 
 from passion_components.data.datalists import load_datalist
 from passion_components.datasets import dataset_spec
+from passion_components.engines.config_keys import keys_in_use
 
 ROOT = Path(__file__).resolve().parents[2]
 BUNDLES = sorted(path.name for path in (ROOT / "bundles").iterdir())
@@ -93,6 +94,23 @@ def test_the_demo_overlay_lies_over_every_program(workflow, of):
         ("inference", ("inference", "demo")),
     ):
         workflow(run_id, *configs, of=of).initialize()
+
+
+@every_bundle
+def test_every_key_has_an_effect(of):
+    configs = ROOT / "bundles" / of / "configs"
+
+    def load(*names):
+        return ConfigParser.load_config_files([str(configs / f"{name}.json") for name in names])
+
+    lists = {"imports", "run", "training", "evaluating", "inference"}
+    train, evaluate, inference = load("train"), load("train", "evaluate"), load("inference")
+    assert set(train) - lists == keys_in_use(train, "training") - lists
+    assert set(inference) - lists == keys_in_use(inference, "inference") - lists
+    overlay = json.loads((configs / "evaluate.json").read_text())
+    own = {key.split("#")[0] for key in overlay} | {"num_workers", "overlap", "resample_to", "datalist"}
+    assert own - lists <= keys_in_use(evaluate, "evaluating")
+    assert "epochs" not in keys_in_use(evaluate, "evaluating")
 
 
 @every_bundle

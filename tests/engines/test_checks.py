@@ -22,7 +22,8 @@ MODALITIES = ("flair", "t1")
 @pytest.fixture
 def command_line(monkeypatch, tmp_path):
     """Pretend that ``monai.bundle run`` was called with these words, in a folder with two configs."""
-    (tmp_path / "train.json").write_text(json.dumps({"epochs": 1, "train": {}, "validate#dataset": 2, "+imports": []}))
+    train = {"epochs": 1, "train": {}, "validate": {}, "validate#dataset": 2, "+imports": []}
+    (tmp_path / "train.json").write_text(json.dumps(train))
     (tmp_path / "demo.json").write_text(json.dumps({"roi_size": [32]}))
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(checks, "on_command_line", lambda: True)
@@ -71,15 +72,35 @@ class TestArguments:
         ):
             command_line("--inferer#overlapp", "0.1", files=name)
 
+    def test_an_entry_that_its_group_has_not_is_refused_and_an_empty_group_takes_any(self, command_line, tmp_path):
+        config = {"validate": {"inferer": {}, "dataset": {}}, "validate#handlers": [], "min_region_voxels": {}}
+        (tmp_path / "groups.json").write_text(json.dumps(config))
+        for word in ("--validate#handlers", "--validate#inferer", "--min_region_voxels#ET"):
+            command_line(word, "0", files="groups.json")
+        with pytest.raises(UserError, match=r"--validate#infere \(did you mean inferer\?\); validate has dataset, h"):
+            command_line("--validate#infere", "0", files="groups.json")
+
+    def test_those_of_another_run_are_told_and_those_of_tracking_pass(self, command_line, tmp_path, caplog):
+        config = {"epochs": 1, "seed": 0, "training": ["$range(@epochs)"], "initialize": ["$print(@seed)"]}
+        (tmp_path / "both.json").write_text(json.dumps(config | {"evaluating": []}))
+        command_line("--epochs", "3", "--seed", "1", files="both.json")
+        assert not caplog.records
+        command_line("--epochs", "3", "--seed", "1", "--run_id", "evaluating", files="both.json")
+        assert [record.getMessage() for record in caplog.records] == ["--epochs: no effect on evaluating"]
+        command_line("--tracking", "mlflow", "--run_name", "mine", files="both.json")
+        with pytest.raises(UserError, match="unknown argument --run_name"):
+            command_line("--run_name", "mine", files="both.json")
+
     def test_an_args_file_is_checked_like_flags(self, command_line, tmp_path):
         (tmp_path / "args.json").write_text(json.dumps({"epoks": 3}))
         with pytest.raises(UserError, match="^unknown argument --epoks; did you mean --epochs"):
             command_line("--args_file", "args.json")
 
-    def test_a_path_that_reads_as_a_number_is_refused_with_the_fix(self, command_line):
-        line = r"^--dataset_dir 2024_01_05 is read as the number 20240105; write --dataset_dir ./2024_01_05$"
-        with pytest.raises(UserError, match=line):
-            command_line("--dataset_dir", "2024_01_05")
+    def test_a_path_that_reads_as_something_else_is_refused_with_the_fix(self, command_line):
+        for path, value in (("2024_01_05", "20240105"), ("a,b", r"\('a', 'b'\)"), ("None", "None")):
+            line = f"^--dataset_dir {path} is read as {value}, no path; write --dataset_dir ./{path}$"
+            with pytest.raises(UserError, match=line):
+                command_line("--dataset_dir", path)
 
     def test_one_file_without_brackets(self, command_line):
         with pytest.raises(UserError, match="--roi_size; did you mean"):

@@ -1,5 +1,8 @@
 import json
+import logging
 import math
+import os
+import sys
 from types import SimpleNamespace
 
 import pytest
@@ -12,6 +15,7 @@ from passion_components.data.errors import CaseError, UserError
 from passion_components.data.outputs import IMAGE_MARK
 from passion_components.data.scans import ScanFolder
 from passion_components.datasets import BRATS2020
+from passion_components.engines import failures
 from passion_components.engines.failures import error_line
 from passion_components.engines.runs import evaluate, infer, train
 from passion_components.engines.weights import WeightsError, load_weights
@@ -45,6 +49,42 @@ class TestErrorLine:
 
     def test_other_errors_have_none(self):
         assert error_line(raised(RuntimeError("x"), ValueError("a: is broken"))) is None
+
+    def test_arguments_that_a_component_refuses_are_told_and_its_bugs_are_not(self):
+        def failed(cause):
+            wrapper = RuntimeError("Failed to instantiate component 'a.b.RFNet' with keywords: x")
+            return error_line(raised(wrapper, cause))
+
+        assert failed(ValueError("width must be positive,\n got 0")) == "RFNet: width must be positive, got 0"
+        unknown = "RFNet.__init__() got an unexpected keyword argument 'widht'"
+        assert failed(TypeError(unknown)) == f"RFNet: {unknown}"
+        assert failed(TypeError("unsupported operand type(s)")) is None
+
+
+class TestConsole:
+    @pytest.fixture
+    def bare(self, monkeypatch):
+        """A root logger as at the start of a program, called with these words."""
+        root = logging.getLogger()
+        monkeypatch.setattr(root, "level", logging.WARNING)
+
+        def call(*words):
+            monkeypatch.setattr(root, "handlers", [])
+            monkeypatch.setattr(sys, "argv", ["monai.bundle", *words])
+            monkeypatch.setattr(failures, "on_command_line", lambda: True)
+            monkeypatch.setattr(sys, "excepthook", sys.excepthook)
+            failures.tell_in_one_line()
+            return root
+
+        return call
+
+    def test_a_config_without_logging_conf_beside_it_prints_as_in_the_bundle(self, bare, capsys):
+        bare()
+        logging.getLogger("passion_components").info("4 of 4 cases done")
+        assert capsys.readouterr().out.endswith(" INFO 4 of 4 cases done\n")
+
+    def test_who_switches_logging_off_is_heard(self, bare):
+        assert bare("--logging_file", "False").handlers == []
 
 
 class TestTrain:
@@ -91,15 +131,20 @@ class TestInfer:
     def segment(self, network, weights, tmp_path):
         """Segment cases by name; those called ``bad...`` fail. Returns the names that were done."""
 
-        def run(*names, refused=()):
+        def run(*names, refused=(), workers=0):
             done = []
 
             def read(case):
                 if case["case"].startswith("bad"):
                     raise CaseError(f"{case['case']}: is broken")
+                (tmp_path / f"process-{os.getpid()}").touch()
                 return case | {"image": torch.zeros(1)}
 
-            evaluator = SimpleNamespace(state=SimpleNamespace(), run_case=lambda batch: done.append(*batch["case"]))
+            evaluator = SimpleNamespace(
+                state=SimpleNamespace(),
+                run_case=lambda batch: done.append(*batch["case"]),
+                data_loader=SimpleNamespace(num_workers=workers),
+            )
             infer(
                 evaluator=evaluator,
                 dataset=CaseDataset([{"case": name} for name in names], read),
@@ -122,6 +167,11 @@ class TestInfer:
         ]
         assert segment("a", "c") == ["a", "c"]
         assert not (tmp_path / "out" / "failures.json").exists()
+
+    def test_loader_processes_read_as_many_as_asked_for(self, segment, tmp_path):
+        assert segment("a", "c", workers=1) == ["a", "c"]
+        assert sorted(path.name for path in tmp_path.glob("process-*")) != [f"process-{os.getpid()}"]
+        assert len(list(tmp_path.glob("process-*"))) == 1
 
     def test_an_old_mask_of_a_case_that_fails_goes_and_a_strangers_file_stays(self, segment, tmp_path):
         def at(case):

@@ -1,5 +1,6 @@
 import pytest
 import torch
+from monai.handlers import from_engine
 from torch import nn
 from torch.utils.data import DataLoader
 
@@ -99,8 +100,13 @@ class TestStep:
         made.run()
         assert made.state.paths.sample_index.tolist() == [0, 1, 1]
         assert set(made.state.losses) == {"loss", "distance"}
-        assert torch.equal(made.state.output["pred"], made.state.paths.fused.logits)
-        assert not made.state.output["pred"].requires_grad
+        assert torch.equal(torch.stack([one["pred"] for one in made.state.output]), made.state.paths.fused.logits)
+        assert not made.state.output[0]["pred"].requires_grad
+
+    def test_handlers_of_monai_find_the_loss_of_a_step(self, items, trainer):
+        made = trainer(items[:2], batch_size=2)
+        made.run()
+        assert from_engine(["loss"], first=True)(made.state.output) == made.state.losses["loss"].item()
 
 
 class TestAbsentModality:
@@ -130,7 +136,7 @@ class TestAutocast:
         made.run()
         hook.remove()
         assert seen == [torch.bfloat16 if amp else torch.float32]
-        assert made.state.output["pred"].dtype == torch.float32
+        assert made.state.output[0]["pred"].dtype == torch.float32
 
     def test_the_objective_runs_in_full_precision(self, items, trainer):
         class Watch(MeanLogit):
