@@ -12,6 +12,7 @@ from passion_components import __version__
 
 COMMANDS = {
     "phantom": "Draw phantoms: images and label maps made on the spot.",
+    "new-dataset": "Describe a data set of one's own: a first version of the file that --dataset takes.",
     "prepare": "List the cases of a data set for the bundles: any folders, MSD and nnU-Net folders, a table.",
     "simulate-missing": "Draw, once and before training, which training case lacks which sequence.",
     "check": "Read every file of every case, and tell what is wrong before a training finds out.",
@@ -79,6 +80,11 @@ def passion(
     The same with real data:
 
         passion prepare brats MICCAI_BraTS2020_TrainingData --out data
+
+    And with a data set of your own:
+
+        passion new-dataset --from scans --out my.json
+        passion prepare scans --dataset my.json --out data
     """
 
 

@@ -29,9 +29,9 @@ def find_numbered_cases(source: Path, spec: DatasetSpec) -> FoundCases:
         ValueError: a ``dataset.json`` that cannot be understood.
     """
     found = FoundCases()
-    description = _read(source / DESCRIPTION)
+    description = read_description(source / DESCRIPTION)
     channels = _channels(source / DESCRIPTION, description, spec, found)
-    found.classes = _classes(description.get("labels"))
+    found.classes = classes_of(description.get("labels"))
     for images, labels in FOLDERS:
         if not (source / images).is_dir() or not (source / labels).is_dir():
             continue
@@ -52,7 +52,7 @@ def find_numbered_cases(source: Path, spec: DatasetSpec) -> FoundCases:
     return found.need_cases(source, ["imagesTr/<case>_0000.nii.gz with labelsTr/<case>.nii.gz", "4D imagesTr/<case>"])
 
 
-def _read(path: Path) -> dict[str, Any]:
+def read_description(path: Path) -> dict[str, Any]:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
@@ -79,7 +79,7 @@ def _channels(path: Path, description: Mapping[str, Any], spec: DatasetSpec, fou
     return {number: str(name) for number, name in known.items()}
 
 
-def _classes(labels: Any) -> dict[str, tuple[int, ...]]:
+def classes_of(labels: Any) -> dict[str, tuple[int, ...]]:
     """Name of a class, or of a region of several codes -> codes, from either way of writing it."""
     if not isinstance(labels, dict):
         return {}

@@ -16,7 +16,7 @@ def example(monkeypatch, tmp_path):
     """A folder with the module and the configs of the document, on Python's path; paths without ``.json``."""
     text = DOCUMENT.read_text(encoding="utf-8")
     (module,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
-    own, own_method, _ = re.findall(r"```json\n(.*?)```", text, re.DOTALL)
+    _, own, own_method, _ = re.findall(r"```json\n(.*?)```", text, re.DOTALL)
     folder = tmp_path / "example"
     folder.mkdir()
     for name, content in (("my_parts.py", module), ("own.json", own), ("own_method.json", own_method)):

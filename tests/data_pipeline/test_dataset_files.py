@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -180,3 +181,18 @@ class TestNamesOfFiles:
         assert read_name("P1_flair", dataset_spec(written())).problem == "flair is none of dwi, adc, t2_star, t1gd, t1"
         assert read_name("P1_gd", MYOPS2020).key == "label" and read_name("P1_gd", TCGA_LGG).key is None
         assert read_name("P1_t1_gd", BRATS2020).key == "t1ce"
+
+
+def test_the_example_of_the_documentation_is_read(tmp_path):
+    document = Path(__file__).resolve().parents[2] / "docs" / "extending.md"
+    (text, *_) = re.findall(r"```json\n(.*?)```", document.read_text(encoding="utf-8"), re.DOTALL)
+    (tmp_path / "stroke.json").write_text(text)
+    spec = dataset_spec(tmp_path / "stroke.json")
+    assert spec.regions == {"lesion": (1, 2), "core": (1,)} and spec.skull == "expected"
+    keys = set(
+        re.findall(
+            r"`(\w+)`",
+            " ".join(line.split("|")[1] for line in document.read_text().splitlines() if line.startswith("| `")),
+        )
+    )
+    assert keys == {*REQUIRED, *OPTIONAL}
