@@ -9,6 +9,7 @@ from passion_components.data.case_groups import group_by_folder, unique_names
 from passion_components.data.file_names import ReadName
 from passion_components.data.found_cases import FoundCases
 from passion_components.data.image_files import images_below
+from passion_components.data.splits import is_visit
 from passion_components.datasets import DatasetSpec
 
 Files = dict[str, list[Path]]
@@ -46,7 +47,7 @@ def find_named_cases(source: Path, spec: DatasetSpec) -> FoundCases:
     places = list(files)
     names, notes = unique_names(dict(enumerate(places)))
     found.notes += notes
-    if notes:
+    if any(len(folder) > 1 and not is_visit(folder[-1]) for folder, _ in places) and notes:
         found.notes.append(
             "where folders hold visits of one patient, the visits may get into different parts: keep them together by "
             "--pattern with {patient} and {visit}, or by a table with the column part"
@@ -54,6 +55,8 @@ def find_named_cases(source: Path, spec: DatasetSpec) -> FoundCases:
     label = f"<case>_{{{','.join(spec.label_words)}}}"
     for number, place in enumerate(places):
         found.add(names[number], files[place], label=label)
+        if len(place[0]) > 1 and is_visit(place[0][-1]):
+            found.patients[names[number]] = "/".join(place[0][:-1])
     return found.need_cases(source, [f"<case>/<case>_{{{spec.modalities[0]},...,{spec.label_words[0]}}}.nii.gz"])
 
 

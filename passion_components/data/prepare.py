@@ -17,7 +17,7 @@ from passion_components.data.label_codes import detect_scheme
 from passion_components.data.named_files import find_named_cases
 from passion_components.data.numbered_channels import DESCRIPTION, FOLDERS, find_numbered_cases
 from passion_components.data.own_files import find_by_patterns, find_in_table, parse_patterns
-from passion_components.data.splits import force_into_parts, split_by_patient
+from passion_components.data.splits import force_into_parts, patients_in_parts, split_by_patient
 from passion_components.data.volumes import read_volume
 from passion_components.datasets import DatasetSpec
 
@@ -117,6 +117,11 @@ def _parts(
         return split_by_patient(found.cases, split, seed, found.patients)
     rest, parts = force_into_parts(found.cases, wanted)
     found.notes += [f"{case['case']}: in no list; left out" for case in rest]
+    names = {part: [case["case"] for case in of_part] for part, of_part in parts.items()}
+    found.notes += [
+        f"{patient}: {' and '.join(f'{name} ({part})' for name, part in part_of.items())} look like one patient's"
+        for patient, part_of in patients_in_parts(names, found.patients).items()
+    ]
     return parts
 
 

@@ -12,6 +12,9 @@ import numpy as np
 from passion_components.data.datalists import PARTS
 from passion_components.data.words import nearest, parse_numbers
 
+_VISIT = r"(?:(?:ses|session|visit|timepoint|tp|study|exam|followup|follow-up|fu)[_-]?\d+|baseline|followup|follow-up)"
+_DATE = r"(?:(?:19|20)\d\d(?:[01]\d[0-3]\d|-[01]\d(?:-[0-3]\d)?))"
+
 DEFAULT_SPLIT: Mapping[str, float] = {"training": 0.7, "validation": 0.1, "test": 0.2}
 
 
@@ -78,9 +81,37 @@ def split_by_patient(
 
 
 def patient_of(case: str) -> str:
-    """The patient of a case, by its name: ``BraTS-GLI-00005-100`` and ``sub-01_ses-2`` may be one scan of several."""
+    """The patient of a case, by its name.
+
+    ``BraTS-GLI-00005-100``, ``sub-01_ses-2``, ``P1_visit2``, ``P1_baseline`` and ``P1_20240131`` may be one scan of
+    several; a date counts after a name with a number.
+    """
     match = re.fullmatch(r"(.+-\d{5})-\d{3}|(sub-[^_]+)_ses-.*", case)
+    if match:
+        return match[1] or match[2]
+    match = re.fullmatch(rf"(.+?)[_-]{_VISIT}|(.*\d.*?)[_-]{_DATE}", case, re.IGNORECASE)
     return (match[1] or match[2]) if match else case
+
+
+def is_visit(folder: str) -> bool:
+    """Whether a folder is named as that of a visit: ``ses-1``, ``visit_2``, ``baseline``, ``2024-01-31``."""
+    return re.fullmatch(rf"{_VISIT}|{_DATE}", folder, re.IGNORECASE) is not None
+
+
+def patients_in_parts(
+    parts: Mapping[str, Sequence[str]], patients: Mapping[str, str] | None = None
+) -> dict[str, dict[str, str]]:
+    """Patients with cases in several parts: patient -> case -> part.
+
+    Args:
+        parts: names of the cases of each part.
+        patients: as of :func:`split_by_patient`.
+    """
+    found: dict[str, dict[str, str]] = {}
+    for part, names in parts.items():
+        for name in names:
+            found.setdefault((patients or {}).get(name, patient_of(name)), {})[name] = part
+    return {patient: part_of for patient, part_of in found.items() if len(set(part_of.values())) > 1}
 
 
 def split_by_stratum(
@@ -92,23 +123,34 @@ def split_by_stratum(
 ) -> dict[str, list[Mapping[str, str]]]:
     """As :func:`split_cases`, with every part drawing from all strata (say, institutions) in proportion.
 
-    Cases are lined up stratum by stratum, in random order within each, and dealt out in a fixed rhythm: part sizes over
-    all cases are those of :func:`split_cases`, and in each stratum they are off by about one case at most.
+    What is dealt out are patients, by the stratum of their first case; all scans of one get into one part.
+
+    They are lined up stratum by stratum, in random order within each, and dealt out in a fixed rhythm: part sizes over
+    all patients are those of :func:`split_cases`, and in each stratum they are off by about one patient at most.
 
     Raises:
         ValueError: as :func:`split_cases`.
     """
-    sizes = {part: len(of_part) for part, of_part in split_cases(cases, shares, seed).items()}
+    of_patient: dict[str, list[Mapping[str, str]]] = {}
+    for case in sorted(cases, key=lambda case: case["case"]):
+        of_patient.setdefault(patient_of(case["case"]), []).append(case)
+    ordered = [of_one[0] for of_one in of_patient.values()]
+    sizes = {part: len(of_part) for part, of_part in split_cases(ordered, shares, seed).items()}
     rng = np.random.default_rng(seed)
-    order = rng.permutation(len(cases))
-    ordered = sorted(cases, key=lambda case: case["case"])
+    order = rng.permutation(len(ordered))
     line = sorted((ordered[index] for index in order), key=stratum)
     slots = sorted(((k + 0.5) / size, part) for part, size in sizes.items() for k in range(size))
     turn = int(rng.integers(len(slots))) if slots else 0
     dealt = [part for _, part in slots[turn:] + slots[:turn]]
     return {
         part: sorted(
-            (case for case, where in zip(line, dealt, strict=True) if where == part), key=lambda case: case["case"]
+            (
+                case
+                for first, where in zip(line, dealt, strict=True)
+                if where == part
+                for case in of_patient[patient_of(first["case"])]
+            ),
+            key=lambda case: case["case"],
         )
         for part in PARTS
     }

@@ -24,8 +24,8 @@ def write_scans(folder: Path, *, lengths: tuple[float, float, float], size: tupl
     rng = np.random.default_rng(0)
     for number in range(1, 11):
         label = np.zeros(size, np.uint8)
-        label[6:14, 6:14, 1 : size[2] - 1] = 1
-        label[8:12, 8:12, 2 : size[2] - 2] = 2
+        label[6:14, number : number + 8, 1 : size[2] - 1] = 1
+        label[8:12, number + 2 : number + 6, 2 : size[2] - 2] = 2
         tissue = np.zeros(size, bool)
         tissue[2:-2, 2:-2] = True
         for index, name in enumerate((*SEQUENCES, "msk")):

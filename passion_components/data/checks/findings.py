@@ -24,6 +24,7 @@ class Kind(Enum):
     NEVER_PRESENT = ("error", "sequence in no training case")
     NAME_IN_PARTS = ("error", "case name in several parts")
     LEAK = ("error", "same data in several parts")
+    PATIENT_IN_PARTS = ("warning", "patient in several parts")
     COPIED_CASE = ("warning", "same data in several cases")
     CONSTANT = ("warning", "sequence without contrast")
     SPACING = ("warning", "other spacing")

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from passion_components.data.checks.findings import CheckedCase, Finding, Kind
 from passion_components.data.label_codes import codes_that_never_meet
+from passion_components.data.splits import patients_in_parts
 from passion_components.datasets import DatasetSpec
 
 _MAX_LISTED = 5
@@ -29,6 +30,7 @@ def list_findings(
             )
     yield from _codes(cases, spec, scheme)
     yield from _names(cases)
+    yield from _patients(cases)
     yield from _shared_data(cases)
 
 
@@ -89,6 +91,21 @@ def _names(cases: Sequence[CheckedCase]) -> Iterator[Finding]:
                 tuple(same),
                 f"{name}: is in {' and in '.join(case.part for case in same)}; a case belongs to one part: "
                 f"remove it from the others",
+            )
+
+
+def _patients(cases: Sequence[CheckedCase]) -> Iterator[Finding]:
+    names: dict[str, list[str]] = {}
+    for case in cases:
+        names.setdefault(case.part, []).append(case.name)
+    for patient, part_of in patients_in_parts(names).items():
+        if len(part_of) > 1:
+            same = tuple(case for case in cases if part_of.get(case.name) == case.part)
+            yield Finding(
+                Kind.PATIENT_IN_PARTS,
+                same,
+                f"{patient}: {', '.join(map(str, same))} look like scans of one patient, who belongs to one part: move "
+                f"them together",
             )
 
 
