@@ -49,6 +49,7 @@ def commands(work: Path) -> str:
 
 
 @pytest.mark.full
+@pytest.mark.timeout(1200)
 @pytest.mark.parametrize(
     ("dims", "lengths", "size"), [(3, (-1.0, -1.0, 1.0), (24, 24, 20)), (2, (-1.0, -1.0, 5.0), (24, 24, 6))]
 )
