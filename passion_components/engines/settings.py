@@ -20,7 +20,8 @@ _MOVES = ("training", "epoch")
 def settings_of(part: object) -> dict[str, Any]:
     """Class and public attributes of a configured part, and of the parts in it, as plain values.
 
-    Numbers, texts and collections of them stay, functions are named; tensors, random states and None are left out.
+    Numbers, texts and collections of them stay, functions are named; tensors, random states, None, and transforms that
+    change nothing (``only_warns``) are left out.
     """
     attributes = {name: value for name, value in vars(part).items() if not name.startswith("_") and name not in _MOVES}
     if isinstance(part, nn.Module):
@@ -55,7 +56,7 @@ def _plain(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {str(key): _plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
+        return [_plain(item) for item in value if not getattr(item, "only_warns", False)]
     if isinstance(value, Transform | nn.Module | RelativePreference):
         return settings_of(value)
     if isinstance(value, torch.dtype):

@@ -162,6 +162,14 @@ class TrainingCheckpointHandler:
         changes = before.pop("changes", [])
         # the schedule of the learning rate decides on both when its own state is loaded
         now = self.run | {name: before[name] for name in ("lr_horizon",) if name in before}
+        unknown = [name for name in now if name not in before]
+        if unknown:
+            before |= {name: now[name] for name in unknown}
+            logger.warning(
+                "%s is of an earlier version and does not tell %s; make sure that it is as it was",
+                path,
+                ", ".join(unknown),
+            )
         found = {name: values for name, values in differences(before, now).items() if name != "epochs"}
         changed = {name: values for name, values in found.items() if name in MAY_CHANGE}
         refused = [

@@ -32,6 +32,8 @@ class _WarnOfScans(Transform):
         modalities: names of the channels.
     """
 
+    only_warns = True
+
     def __init__(
         self, key: Hashable = "image", *, presence_key: Hashable = "presence", modalities: Sequence[str]
     ) -> None:

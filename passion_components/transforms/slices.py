@@ -75,6 +75,8 @@ class WarnUnlessAxiald(Transform):
         key: image (C, H, W, D) with its affine.
     """
 
+    only_warns = True
+
     def __init__(self, key: Hashable = "image") -> None:
         self.key = key
 

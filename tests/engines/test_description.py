@@ -13,6 +13,8 @@ from passion_components.engines.description import describe_evaluation, describe
 from passion_components.engines.settings import differences, optimizer_settings, settings_of
 from passion_components.objectives import PassionObjective
 from passion_components.preference import RelativePreference
+from passion_components.transforms.skull import WarnIfNormalisedd
+from passion_components.transforms.slices import WarnUnlessAxiald
 
 
 def objective(**settings) -> PassionObjective:
@@ -40,6 +42,11 @@ class TestSettingsOf:
     def test_transforms_tell_those_within(self):
         flips = [Compose([RandFlipd("image", prob=prob, spatial_axis=0)]) for prob in (0.5, 0.25)]
         assert differences(*map(settings_of, flips)) == {"transforms.0.prob": (0.5, 0.25)}
+
+    def test_transforms_that_only_warn_make_no_other_run(self):
+        warns = [WarnUnlessAxiald(), WarnIfNormalisedd(modalities=["t1"])]
+        flip = RandFlipd("image", prob=0.5)
+        assert settings_of(Compose([*warns, flip])) == settings_of(Compose([flip]))
 
     def test_an_optimizer_tells_all_but_its_rate(self):
         parameter = [nn.Parameter(torch.zeros(1))]

@@ -334,6 +334,13 @@ class TestCheckpoint:
         with pytest.raises(ResumeError, match=r"another run: input.spacing.0 was 1.0, now 2.0; give the same"):
             train([None] * 4, batch_size=4, input={"spacing": [2.0]}, resume=True)
 
+    def test_what_an_earlier_version_did_not_tell_is_said(self, train, tmp_path, caplog):
+        train([None])
+        engine, _ = train([None] * 2, resume=True, optimizer={"weight_decay": 0.5})
+        assert engine.state.epoch == 2 and "is of an earlier version and does not tell optimizer;" in caplog.text
+        with pytest.raises(ResumeError, match=r"optimizer.weight_decay was 0.5, now 0.25"):
+            train([None] * 3, resume=True, optimizer={"weight_decay": 0.25})
+
     @pytest.mark.parametrize("damage", ["cut", "flipped", "html"])
     def test_a_damaged_checkpoint_falls_back_to_the_one_before(self, train, tmp_path, caplog, damage):
         train([0.5, 0.25])
