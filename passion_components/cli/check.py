@@ -31,6 +31,14 @@ def check(
     json_file: Annotated[
         Path | None, typer.Option("--json", show_default=False, help="Write everything, with facts of each file.")
     ] = None,
+    resample_to: Annotated[
+        str | None,
+        typer.Option(
+            show_default=False,
+            metavar="SEQUENCE",
+            help="As the training will have it: files of a case on other grids than this sequence are no error.",
+        ),
+    ] = None,
     jobs: Annotated[int | None, typer.Option(min=1, show_default="one per core", help="Processes that read.")] = None,
 ) -> None:
     """Read every file of every case, and tell what is wrong before a training finds out.
@@ -51,6 +59,7 @@ def check(
             has_contrast=partial(has_contrast, foreground=foreground_rule(spec.foreground)),
             jobs=jobs or os.cpu_count() or 1,
             progress=lambda done, total: update(completed=done, total=total),
+            resample_to=resample_to,
         )
     if json_file is not None:
         write_text_atomically(json_file, json.dumps(report.as_json(), indent=2) + "\n")

@@ -95,6 +95,7 @@ def check_datalist(
     has_contrast: Callable[[torch.Tensor], bool],
     jobs: int,
     progress: Callable[[int, int], None] | None = None,
+    resample_to: str | None = None,
 ) -> Report:
     """Read every file of every case and tell what is wrong.
 
@@ -104,14 +105,17 @@ def check_datalist(
         has_contrast: whether a sequence, float32 (*S), counts as present; it is sent to other processes.
         jobs: number of processes that read; the report does not depend on it.
         progress: called after each case with the number of files read and of all.
+        resample_to: sequence to whose grid a run will bring the others; cases that have it may lie on several grids.
 
     Raises:
-        FileNotFoundError, ValueError: as :func:`~passion_components.data.datalists.load_parts`; a label scheme that the
-            data set has not; no jobs.
+        FileNotFoundError, ValueError: as :func:`~passion_components.data.datalists.load_parts`; a label scheme or a
+            sequence to resample to that the data set has not; no jobs.
         UserError: a reading process was ended from outside.
     """
     if jobs < 1:
         raise ValueError(f"jobs must be at least 1, got {jobs}")
+    if resample_to is not None and resample_to not in spec.modalities:
+        raise ValueError(f"--resample-to {resample_to}: accepted: {', '.join(spec.modalities)}")
     scheme = label_scheme(path) or spec.name
     coded = spec.with_scheme(scheme)
     parts = load_parts(path, spec.modalities)
@@ -127,10 +131,15 @@ def check_datalist(
 
     rates = _missing_rates(parts.get("training", []), spec.modalities)
     findings = [finding for case in checked for finding in case_findings(case, coded)]
+    findings = [finding for finding in findings if not _will_be_resampled(finding, resample_to)]
     findings += list_findings(checked, rates, spec, scheme)
     order = list(Kind)
     findings.sort(key=lambda finding: order.index(finding.kind))
     return Report(Path(path), spec.name, scheme, checked, tuple(findings), rates)
+
+
+def _will_be_resampled(finding: Finding, resample_to: str | None) -> bool:
+    return finding.kind is Kind.GRIDS and all(resample_to in case.files for case in finding.cases)
 
 
 def _missing_rates(cases: Sequence[Mapping[str, str]], modalities: Sequence[str]) -> dict[str, float]:

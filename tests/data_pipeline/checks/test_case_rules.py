@@ -22,6 +22,14 @@ class TestGrids:
         kind, cases, message = drawn.only_finding()
         assert kind is Kind.GRIDS and cases == ["P1"] and f"P1_{key}.nii.gz 16 x 16 x 15 at" in message
 
+    def test_other_grids_are_no_error_where_a_run_resamples_them(self, drawn):
+        drawn.change(drawn.first, "t2", lambda array: array[:, :, 1:])
+        assert drawn.report(resample_to="t1").findings == ()
+        del drawn.first["t1"]
+        assert [finding.kind for finding in drawn.report(resample_to="t1").findings] == [Kind.GRIDS]
+        with pytest.raises(ValueError, match="--resample-to dwi: accepted: flair, t1ce, t1, t2"):
+            drawn.report(resample_to="dwi")
+
     def test_other_spacing_of_one_file_is_told_once(self, drawn):
         drawn.change(drawn.first, "flair", lambda array: array, np.diag([-1.0, -1.0, 2.0, 1.0]))
         kind, _, message = drawn.only_finding()
