@@ -30,5 +30,6 @@ if [ -f scripts/generate_bundles.py ]; then check scripts/generate_bundles.py --
 if [ "$failed" -ne 0 ]; then echo "error: a static check above failed, so this run counts as failed; the tests run all the same"; fi
 
 echo "== pytest"
-"$python" -m pytest "${selection[@]}" "${arguments[@]}" || failed=1
+# two processes with a thread each; tests of a file stay together, for what they share
+"$python" -m pytest --numprocesses 2 --dist loadfile "${selection[@]}" "${arguments[@]}" || failed=1
 exit "$failed"
