@@ -12,14 +12,14 @@ from passion_components import __version__
 
 COMMANDS = {
     "phantom": "Draw phantoms: images and label maps made on the spot.",
-    "new-dataset": "Describe a data set of one's own: a first version of the file that --dataset takes.",
+    "new-dataset": "Describe your own data set: write a first version of the file that --dataset takes.",
     "prepare": "List the cases of a data set for the bundles: any folders, MSD and nnU-Net folders, a table.",
     "simulate-missing": "Draw, once and before training, which training case lacks which sequence.",
-    "check": "Read every file of every case, and tell what is wrong before a training finds out.",
-    "evaluate": "Score label maps of any tool as the bundles' evaluation scores its own.",
-    "tables": "Tabulate the scores of several runs, as Tables 1 to 3 of the paper.",
+    "check": "Read every file of every case and report what is wrong, before training fails on it.",
+    "evaluate": "Score the label maps of any tool as the bundles' evaluation scores its own.",
+    "tables": "Tabulate the scores of several runs, like Tables 1 to 3 of the paper.",
     "report": "Write curves, scores and pictures of runs into one HTML file.",
-    "convert-weights": "Weights of the published RFNet, mmFormer, M2FTrans or PASSION code for the bundles.",
+    "convert-weights": "Convert published RFNet, mmFormer, M2FTrans or PASSION weights for the bundles.",
 }
 """Every command and the first line of its help; it is ``app`` in the module of its name."""
 
@@ -66,7 +66,7 @@ def _print_version(wanted: bool) -> None:
 @app.callback()
 def passion(
     version: Annotated[
-        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and stop.")
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
     ] = False,
 ) -> None:
     """Segmentation from any subset of MRI sequences: data for the bundles.

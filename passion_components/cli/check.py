@@ -26,24 +26,25 @@ app = typer.Typer()
 
 @app.command()
 def check(
-    datalist: Annotated[Path, typer.Argument(metavar="DATALIST", help="datalist.json; it and its files are read.")],
+    datalist: Annotated[Path, typer.Argument(metavar="DATALIST", help="datalist.json; only read, like its files.")],
     dataset: DatasetOption = None,
     json_file: Annotated[
-        Path | None, typer.Option("--json", show_default=False, help="Write everything, with facts of each file.")
+        Path | None,
+        typer.Option("--json", show_default=False, help="Write all findings to this file, with facts of every file."),
     ] = None,
     resample_to: Annotated[
         str | None,
         typer.Option(
             show_default=False,
             metavar="SEQUENCE",
-            help="As the training will have it: files of a case on other grids than this sequence are no error.",
+            help="As for training: files of a case on other grids than that of this sequence are no error.",
         ),
     ] = None,
-    jobs: Annotated[int | None, typer.Option(min=1, show_default="one per core", help="Processes that read.")] = None,
+    jobs: Annotated[int | None, typer.Option(min=1, show_default="one per core", help="Number of processes.")] = None,
 ) -> None:
-    """Read every file of every case, and tell what is wrong before a training finds out.
+    """Read every file of every case and report what is wrong, before training fails on it.
 
-    Exit code 1 where something would break a training or make its scores wrong, 0 with nothing but warnings:
+    Exit code 1 if something would break training or make its scores wrong, 0 if there are only warnings:
 
         passion check data/datalist.json
 

@@ -1,4 +1,4 @@
-"""``passion convert-weights``: weights of the published code for the bundles."""
+"""``passion convert-weights``: published weights for the bundles."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ app = typer.Typer()
 
 @app.command()
 def convert_weights(
-    source: Annotated[Path, typer.Argument(metavar="IN", help="A checkpoint of the published code; only read.")],
-    backbone: Annotated[BackboneName, typer.Option(help="Whose parameters it holds.")],
+    source: Annotated[Path, typer.Argument(metavar="IN", help="A published checkpoint; only read.")],
+    backbone: Annotated[BackboneName, typer.Option(help="The network whose parameters it holds.")],
     out: Annotated[Path, typer.Option(help="The file to write, ending in .safetensors.")],
-    num_heads: Annotated[int, typer.Option(min=1, help="Attention heads, which no file tells.")] = 8,
+    num_heads: Annotated[int, typer.Option(min=1, help="Attention heads; the file does not tell.")] = 8,
 ) -> None:
-    """Weights of the published RFNet, mmFormer, M2FTrans or PASSION code for the bundles.
+    """Convert published RFNet, mmFormer, M2FTrans or PASSION weights for the bundles.
 
     Reads .pth or .safetensors, with or without training state, and executes nothing in it. The separate uni-modal
     decoder, which is used in training only, is left out.

@@ -21,7 +21,7 @@ OfDatasetOption = Annotated[
     str,
     typer.Option(
         metavar="NAME|FILE.json",
-        help=f"Whose label codes and regions: {', '.join(DATASETS)}, or the JSON file of another.",
+        help=f"The data set whose label codes and regions apply: {', '.join(DATASETS)}, or the JSON file of another.",
     ),
 ]
 
@@ -31,7 +31,7 @@ app = typer.Typer()
 @app.command()
 def evaluate(
     pred: Annotated[Path, typer.Option(help="Folder with predicted label maps; only read.")],
-    label: Annotated[Path, typer.Option(help="Folder with the true ones; only read.")],
+    label: Annotated[Path, typer.Option(help="Folder with the true label maps; only read.")],
     dataset: OfDatasetOption,
     out: Annotated[
         Path | None, typer.Option(show_default=False, help="Folder for metrics.csv, summary.json and table.md.")
@@ -40,15 +40,15 @@ def evaluate(
         str, typer.Option(help=f"What a mask without voxels scores: {', '.join(EMPTY_POLICIES)}.")
     ] = DEFAULT_POLICY,
     label_scheme: Annotated[
-        str | None, typer.Option(show_default=False, help="Of the files, where it is not the data set's own.")
+        str | None, typer.Option(show_default=False, help="Label scheme of the files, if not the data set's own.")
     ] = None,
-    metrics: Annotated[str, typer.Option(help=f"Which of {','.join(METRICS)}.")] = ",".join(DEFAULT_METRICS),
+    metrics: Annotated[str, typer.Option(help=f"Any of {','.join(METRICS)}.")] = ",".join(DEFAULT_METRICS),
 ) -> None:
-    """Score label maps of any tool as the bundles' evaluation scores its own.
+    """Score the label maps of any tool as the bundles' evaluation scores its own.
 
     Files are paired by case, at any depth: <case>.nii.gz, <case>_seg.nii.gz or
     another word of the data set for label maps. Both files of a case must lie on
-    one grid. Labels without a prediction are in no mean, which is said below the table.
+    one grid. Labels without a prediction enter no mean and are named below the table.
 
         passion evaluate --pred DIR --label DIR --dataset brats2020
     """

@@ -18,13 +18,13 @@ app = typer.Typer()
 
 @app.command()
 def new_dataset(
-    source: Annotated[Path, typer.Option("--from", metavar="FOLDER", help="Where its images lie; only read.")],
+    source: Annotated[Path, typer.Option("--from", metavar="FOLDER", help="Folder with its images; only read.")],
     out: Annotated[Path, typer.Option(metavar="FILE.json", help="The file to write; its name becomes the data set's.")],
 ) -> None:
-    """Describe a data set of one's own: a first version of the file that --dataset takes.
+    """Describe your own data set: write a first version of the file that --dataset takes.
 
-    Sequences come from how names end, label codes, spacing and foreground from the
-    files. What they do not tell is asked below; answer in the file, then go on:
+    Sequences come from the ends of file names; label codes, spacing and foreground from
+    the images. What they do not tell is printed as questions; answer them in the file, then:
 
         passion new-dataset --from scans --out my.json
         passion prepare scans --dataset my.json --out data

@@ -19,7 +19,7 @@ from passion_components.datasets import BRATS2020, MYOPS2020
 app = typer.Typer(no_args_is_help=True, help="Draw phantoms: images and label maps made on the spot.")
 
 CasesOption = Annotated[
-    int, typer.Option(min=1, help="How many patients; patient 17 is the same whatever their number.")
+    int, typer.Option(min=1, help="How many patients; patient 17 is the same whatever this number is.")
 ]
 OutOption = Annotated[Path, typer.Option(help="Folder to write to: new or empty.")]
 SeedOption = Annotated[int, typer.Option(min=0, help="Another seed draws other patients.")]
@@ -97,13 +97,13 @@ def lgg(
     cases: CasesOption,
     out: OutOption,
     size: Annotated[
-        str, typer.Option(help="Columns, rows and twice the slices: 16,16,16 to 240,240,155.")
+        str, typer.Option(help="Columns, rows and twice the number of slices: 16,16,16 to 240,240,155.")
     ] = "64,64,24",
     seed: SeedOption = 0,
 ) -> None:
-    """Gliomas in slices: RGB and mask TIFF files, laid out and named as the LGG Segmentation Dataset.
+    """Gliomas in slices: RGB and mask TIFF files, laid out and named as in the LGG Segmentation Dataset.
 
-    Every fourth patient lacks T1ce, every eighth T1 too; as published, a copy of FLAIR stands in their place.
+    Every fourth patient lacks T1ce, every eighth T1 too; as in that data set, a copy of FLAIR stands in their place.
 
         passion phantom lgg --cases 12 --out lgg
         passion prepare lgg lgg --out data

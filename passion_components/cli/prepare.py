@@ -35,37 +35,40 @@ SplitOption = Annotated[
 ]
 ForcedOption = Annotated[
     list[str] | None,
-    typer.Option(show_default=False, help="Slices (lgg): patient that must be in this part; may be repeated."),
+    typer.Option(show_default=False, help="Slices (lgg): a patient that must be in this part; may be repeated."),
 ]
 WordsArgument = Annotated[
     list[str],
     typer.Argument(
         metavar="[LAYOUT] SRC",
         show_default=False,
-        help="Folder with the cases, at any depth, or a CSV file; only read. Before it may stand brats, myops or "
-        "lgg, for --dataset brats2020, myops2020 or tcga_lgg.",
+        help="Folder with the cases, at any depth, or a CSV file; only read. brats, myops or lgg before it means "
+        "--dataset brats2020, myops2020 or tcga_lgg.",
     ),
 ]
 PatternOption = Annotated[
     list[str] | None,
     typer.Option(
-        show_default=False, metavar="NAME=PATTERN", help="Files of a sequence or label; * is the case's name."
+        show_default=False, metavar="NAME=PATTERN", help="Files of a sequence or of label; * is the case's name."
     ),
 ]
 ListOption = Annotated[
     list[str] | None,
-    typer.Option("--list", show_default=False, metavar="PART=FILE", help="Cases of a part, one a line, as published."),
+    typer.Option(
+        "--list", show_default=False, metavar="PART=FILE", help="File with the cases of a part, one per line."
+    ),
 ]
 SplitOfOption = Annotated[
     str | None,
     typer.Option(
         show_default=False,
         metavar="BUNDLE",
-        help="Slices (lgg): put patients into the parts that a bundle's weights were made with; also a split.json.",
+        help="Slices (lgg): put patients into the parts that a bundle's weights were made with; or a split.json file.",
     ),
 ]
 SchemeOption = Annotated[
-    str | None, typer.Option(show_default=False, help="Of the label files; by default found from their values.")
+    str | None,
+    typer.Option(show_default=False, help="How the label files are coded; by default found from their values."),
 ]
 
 app = typer.Typer()
@@ -77,7 +80,7 @@ def prepare(
     out: Annotated[Path, typer.Option(help="Folder for datalist.json, and for volumes made of slices.")],
     dataset: DatasetOption = None,
     split: SplitOption = DEFAULT,
-    seed: Annotated[int, typer.Option(min=0, help="Another seed splits the cases otherwise.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Another seed splits the cases differently.")] = 0,
     pattern: PatternOption = None,
     list_: ListOption = None,
     label_scheme: SchemeOption = None,
@@ -88,8 +91,8 @@ def prepare(
 ) -> None:
     """List the cases of a data set for the bundles: any folders, MSD and nnU-Net folders, a table.
 
-    Images stay where they are. Cases that lack sequences are listed as they are,
-    scans of one patient get into one part.
+    Images stay where they are. Cases that lack sequences are listed as they are;
+    all scans of one patient get into one part.
 
         passion prepare scans --dataset my.json --out data
 
@@ -99,15 +102,15 @@ def prepare(
             --split training=219,validation=50,test=100
         passion prepare myops MyoPS2020 --out data --split training=20,test=5
 
-    Files with other names, or a table with the columns case, flair, ... label:
+    Files with other names, or a table with the columns case, flair, ..., label:
 
         passion prepare brats scans --out data --pattern t1="*_T1.nii.gz" \\
             --pattern flair="*_FLAIR.nii.gz" --pattern label="*_tumor.nii.gz"
         passion prepare brats cases.csv --out data
 
     TCGA-LGG as the LGG Segmentation Dataset (kaggle_3m): RGB slices in TIFF, made into volumes. Copies of a sequence
-    are left out, patients are split within each institution; spacing is nominal (1.8 mm at 128 columns, 5 mm between
-    slices), since the files carry none. A patient that must not train; the parts of the released weights:
+    are left out; patients are split within each institution; spacing is nominal (1.8 mm at 128 columns, 5 mm between
+    slices), since the files carry none. To keep a patient out of training; to restore the parts of a bundle's weights:
 
         passion prepare lgg kaggle_3m --out data --test TCGA_DU_7294_19890104
         passion prepare lgg kaggle_3m --out data --split-of tcga_lgg_rfnet

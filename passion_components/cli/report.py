@@ -26,12 +26,12 @@ def report(
 ) -> None:
     """Write curves, scores and pictures of runs into one HTML file.
 
-    It needs no network and no other file. Pictures of cases need predictions,
+    It needs no internet connection and no other file. Pictures of cases need predictions,
     which evaluating keeps with --save_predictions True:
 
         passion report bundles/brats2020_rfnet/output --out report.html
 
-    Several runs are compared, the first one is what the others differ from:
+    Several runs are compared; differences are to the first one:
 
         passion report baseline=runs/b PASSION=runs/p --out report.html
     """

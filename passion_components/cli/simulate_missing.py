@@ -34,9 +34,10 @@ def simulate_missing(
         typer.Option(show_default=False, help="Share of the training cases that lose each sequence: 0 to below 1."),
     ] = None,
     masks: Annotated[
-        Path | None, typer.Option(show_default=False, help="Instead of rates: the CSV of a published BraTS split.")
+        Path | None,
+        typer.Option(show_default=False, help="Instead of rates: a BraTS split file of the released PASSION code."),
     ] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Another seed takes them from other cases.")] = 1037,
+    seed: Annotated[int, typer.Option(min=0, help="Another seed removes sequences from other cases.")] = 1037,
     method: Annotated[
         Method, typer.Option(help="quota: every combination as often as expected; bernoulli: every case on its own.")
     ] = Method.quota,
@@ -44,14 +45,14 @@ def simulate_missing(
 ) -> None:
     """Draw, once and before training, which training case lacks which sequence.
 
-    The sequences are taken out of the list only, no image is touched.
+    Sequences are removed from the list only; no image is touched.
     Validation and test cases stay complete, and every training case keeps
     at least one sequence. The rates can stand in any order:
 
         passion simulate-missing data/datalist.json --out data/missing.json \\
             --rates t1=.2,t1ce=.4,flair=.6,t2=.8
 
-    As in the published code's split files:
+    From a split file of the released PASSION code:
 
         passion simulate-missing data/datalist.json --out data/missing.json \\
             --masks BraTS2020_imb_split_mr2468.csv

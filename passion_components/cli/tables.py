@@ -27,16 +27,16 @@ def tables(
     ],
     out: Annotated[
         Path | None,
-        typer.Option(show_default=False, help="Folder for tables.md and a CSV a table; default: print Markdown."),
+        typer.Option(show_default=False, help="Folder for tables.md and one CSV per table; default: print Markdown."),
     ] = None,
     dataset: DatasetOption = None,
 ) -> None:
-    """Tabulate the scores of several runs, as Tables 1 to 3 of the paper.
+    """Tabulate the scores of several runs, like Tables 1 to 3 of the paper.
 
     Runs of one NAME, or trained alike but for the seed, are one setting: mean
-    and standard deviation over runs. What was scored otherwise is refused, or
-    said where only the prediction's settings differ. Differences are to the first setting, on
-    the same cases and subsets:
+    and standard deviation over runs. Runs that were scored differently are refused;
+    where only settings of the prediction differ, a note says so. Differences are to the first
+    setting, on the same cases and subsets:
 
         passion tables baseline=runs/b0 baseline=runs/b1 PASSION=runs/p0 \\
             PASSION=runs/p1 --out tables
