@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import re
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -115,7 +116,7 @@ def _unpack(file: Path, to: Path, room: int, case: str) -> int:
     try:
         with gzip.open(file) as stream:
             content = stream.read(room + 1)
-    except (OSError, EOFError) as error:
+    except (OSError, EOFError, zlib.error) as error:
         raise CaseError(f"{case}: {file} cannot be read ({error}); expected a complete file: copy it again") from error
     if len(content) > room:
         raise CaseError(f"{case}: {file} unpacks to more than the {2 * MAX_VOXELS >> 20} MiB accepted: export less")

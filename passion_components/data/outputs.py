@@ -8,6 +8,7 @@ import gzip
 import logging
 import os
 import re
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -34,7 +35,7 @@ def is_own(path: Path | str, mark: bytes | str) -> bool:
             compressed = file.read(2) == b"\x1f\x8b"
         with gzip.open(path) if compressed else open(path, "rb") as file:
             head = file.read(_HEAD)
-    except (OSError, EOFError):  # damaged: nothing says that it is ours
+    except (OSError, EOFError, zlib.error):  # damaged: nothing says that it is ours
         return False
     return (mark.encode() if isinstance(mark, str) else mark) in head
 

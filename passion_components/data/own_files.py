@@ -208,13 +208,16 @@ def _expression(pattern: str) -> re.Pattern[str]:
     """A pattern as a regular expression, a field that comes again standing for the same letters."""
     seen: set[str] = set()
     pieces = []
-    for piece in re.split(r"(\{\w+\}|\*\*/|[*?])", pattern):
+    for piece in re.split(r"(\{\w+\}|\*\*/|[*?]|\[!?[^\]/]+\])", pattern):
         field = _FIELD.fullmatch(piece)
         if field and field[1] in seen:
             pieces.append(f"(?P={field[1]})")
         elif field:
             seen.add(field[1])
             pieces.append(f"(?P<{field[1]}>[^/]+?)")
+        elif among := re.fullmatch(r"\[(!?)(.+)\]", piece):
+            letters = re.sub(r"([\\^\[])", r"\\\1", among[2])
+            pieces.append(f"[{among[1] and '^'}{letters}]")
         else:
             pieces.append({"*": "([^/]*)", "?": "[^/]", "**/": "(?:.*/)?"}.get(piece, re.escape(piece)))
     return re.compile("".join(pieces), re.IGNORECASE | re.DOTALL)

@@ -17,7 +17,7 @@ from passion_components.data.label_codes import detect_scheme
 from passion_components.data.named_files import find_named_cases
 from passion_components.data.numbered_channels import DESCRIPTION, FOLDERS, find_numbered_cases
 from passion_components.data.own_files import find_by_patterns, find_in_table, parse_patterns
-from passion_components.data.splits import force_into_parts, patients_in_parts, split_by_patient
+from passion_components.data.splits import by_patient, force_into_parts, patients_in_parts, split_by_patient
 from passion_components.data.volumes import read_volume
 from passion_components.datasets import DatasetSpec
 
@@ -114,6 +114,12 @@ def _parts(
             if wanted.setdefault(name, part) != part:
                 raise ValueError(f"{path}: {name} is in the part {wanted[name]} too; expected every case in one part")
     if not wanted:
+        several = {patient: len(of) for patient, of in by_patient(found.cases, found.patients).items() if len(of) > 1}
+        if several:
+            patient, count = next(iter(several.items()))
+            found.notes.append(
+                f"patients with several scans: {len(several)} ({patient} has {count}); those of one stay in one part"
+            )
         return split_by_patient(found.cases, split, seed, found.patients)
     rest, parts = force_into_parts(found.cases, wanted)
     found.notes += [f"{case['case']}: in no list; left out" for case in rest]

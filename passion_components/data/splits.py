@@ -70,14 +70,28 @@ def split_by_patient(
     ``patients`` (case -> patient) come before what names tell (see :func:`patient_of`).
 
     Raises:
-        ValueError: as :func:`split_cases`.
+        ValueError: as :func:`split_cases`; several parts for scans of a single patient.
     """
-    of_patient: dict[str, list[Mapping[str, str]]] = {}
-    for case in sorted(cases, key=lambda case: case["case"]):
-        name = case["case"]
-        of_patient.setdefault((patients or {}).get(name, patient_of(name)), []).append(case)
+    of_patient = by_patient(cases, patients)
+    if len(of_patient) == 1 < len(cases) and sum(share > 0 for share in shares.values()) > 1:
+        (patient,) = of_patient
+        raise ValueError(
+            f"split: all {len(cases)} cases, {cases[0]['case']} and so on, look like visits of one patient, {patient}, "
+            f"who belongs to one part; if they are not, name the cases of each part in files (--list), or in a table "
+            f"with the column part"
+        )
     parts = split_cases([{"case": name} for name in of_patient], shares, seed)
     return {part: [case for entry in names for case in of_patient[entry["case"]]] for part, names in parts.items()}
+
+
+def by_patient(
+    cases: Sequence[Mapping[str, str]], patients: Mapping[str, str] | None = None
+) -> dict[str, list[Mapping[str, str]]]:
+    """Patient -> cases, sorted by their names; ``patients`` as of :func:`split_by_patient`."""
+    found: dict[str, list[Mapping[str, str]]] = {}
+    for case in sorted(cases, key=lambda case: case["case"]):
+        found.setdefault((patients or {}).get(case["case"], patient_of(case["case"])), []).append(case)
+    return found
 
 
 def patient_of(case: str) -> str:

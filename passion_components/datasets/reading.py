@@ -105,7 +105,7 @@ def _naming(content: Mapping[str, Any]) -> dict[str, Any]:
     meanings = [(word, key) for key, own in spellings.items() for word in {spelling(each) for each in (key, *own)}]
     if "label_words" in content:
         found["label_words"] = _names("label_words", content["label_words"])
-        meanings += [(spelling(word), "a label map") for word in found["label_words"]]
+    meanings += [(spelling(word), "a label map") for word in found.get("label_words", DatasetSpec.label_words)]
     of_word: dict[str, str] = {}
     for word, meaning in meanings:
         if of_word.setdefault(word, meaning) != meaning:
@@ -123,10 +123,13 @@ def _labels(content: Mapping[str, Any]) -> dict[str, Any]:
     patterns = _object("scheme_file_names", content.get("scheme_file_names", {}))
     for pattern, of_pattern in patterns.items():
         _check_pattern(pattern, of_pattern, (content["name"], *schemes))
+    regions = _groups("regions", content.get("regions", {word: [word] for word in classes[1:]}), classes)
+    if not regions:
+        raise ValueError("regions: expected at least one region to score, got none; leave the key out for each class")
     return {
         "classes": classes,
         "label_codes": _codes("label_codes", content["label_codes"], classes),
-        "regions": _groups("regions", content.get("regions", {word: [word] for word in classes[1:]}), classes),
+        "regions": regions,
         "class_weights": None if weights is None else _numbers("class_weights", weights, len(classes)),
         "other_label_schemes": {key: _codes(f"other_label_schemes: {key}", of, classes) for key, of in schemes.items()},
         "class_names": {
@@ -142,6 +145,7 @@ def _geometry(content: Mapping[str, Any]) -> dict[str, Any]:
     dims = content["spatial_dims"]
     if isinstance(dims, bool) or dims not in (2, 3):
         raise ValueError(f"spatial_dims must be 3, or 2 where slices are the samples, got {_shown(dims)}")
+    dims = int(dims)  # of 3.0, as some programs write whole numbers
     crop = _numbers("crop", content["crop"], dims)
     if any(value != int(value) for value in crop):
         raise ValueError(f"crop must be whole numbers of voxels, got {_shown(content['crop'])}")

@@ -52,6 +52,15 @@ class TestReading:
         )
         assert spec.file_code(1) == 7 and all(isinstance(size, int) for size in spec.crop)
 
+    def test_words_for_labels_that_go_without_saying_are_no_sequences(self, written):
+        content = {key: value for key, value in STROKE.items() if key != "label_words"}
+        path = written(text=json.dumps(content | {"modalities": {"dwi": ["seg"]}}))
+        with pytest.raises(ValueError, match="'seg' stands for dwi and for a label map; expected one meaning"):
+            dataset_spec(path)
+
+    def test_whole_numbers_may_be_written_as_3_0(self, written):
+        assert isinstance(dataset_spec(written({"spatial_dims": 3.0})).spatial_dims, int)
+
     def test_modalities_may_be_a_list_and_nothing_follows_from_the_dimension(self, written):
         spec = dataset_spec(str(written({"modalities": ["dwi", "adc"]})))
         assert (spec.modalities, spec.skull, spec.axial_slices, spec.crop_to_foreground) == (
@@ -100,6 +109,7 @@ class TestWrongFiles:
                 "'adc' stands for dwi and for adc; expected one meaning for a word",
             ),
             ({"label_words": ["dwi"]}, "'dwi' stands for dwi and for a label map; expected one meaning for a word"),
+            ({"regions": {}}, "regions: expected at least one region to score, got none"),
             ({"classes": ["background"]}, 'classes must have at least 2 names, got ["background"]'),
             ({"label_codes": {"0": "background", "1": "clot"}}, 'label_codes: "clot" is no class; accepted: '),
             ({"label_codes": {"0": "background", "1": "infarct"}}, "label_codes: 'bleeding' has no code; expected at"),

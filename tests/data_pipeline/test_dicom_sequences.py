@@ -226,6 +226,13 @@ class TestFiles:
             file.unlink()
         assert found(tmp_path) == ({"P1": {"flair": "P1/flair"}}, [])
 
+    def test_a_damaged_compressed_file_is_told_and_the_other_cases_go_on(self, tmp_path):
+        write_series(tmp_path / "P1/flair", 1, "x")
+        (tmp_path / "P2/scans").mkdir(parents=True)
+        (tmp_path / "P2/scans/a.dcm.gz").write_bytes(gzip.compress(bytes(9999))[:10] + b"\xff" * 20)
+        assert found(tmp_path) == ({"P1": {"flair": "P1/flair"}}, [])
+        assert "a.dcm.gz cannot be read (Error -3" in find_scan_cases(tmp_path, TCGA_LGG).warnings[0]
+
     def test_reports_beside_images_are_no_damaged_images(self, tmp_path):
         folder = write_series(tmp_path / "P1/flair", 1, "x")
         report = b"\x02\0\x02\0UI\x1e\x001.2.840.10008.5.1.4.1.1.88.22"

@@ -40,9 +40,10 @@ class TestMarks:
 
     def test_damaged_files_links_to_nowhere_and_folders_are_not_ours(self, tmp_path):
         (tmp_path / "cut.gz").write_bytes(gzip.compress(b"a mark" * 99)[:20])
+        (tmp_path / "changed.gz").write_bytes(gzip.compress(b"a mark" * 99)[:10] + b"\xff" * 20)
         (tmp_path / "link").symlink_to(tmp_path / "nowhere")
         (tmp_path / "folder").mkdir()
-        for name in ("cut.gz", "link", "folder"):
+        for name in ("cut.gz", "changed.gz", "link", "folder"):
             with pytest.raises(UserError):
                 check_replaceable(tmp_path / name, "mark")
 

@@ -248,6 +248,13 @@ class TestFieldsInPatterns:
         ):
             find_cases(self.files(make), BRATS2020, ["flair=*_AX_FLAIR_*.nii"])
 
+    @pytest.mark.parametrize("case", ["*", "{case}"])
+    def test_letters_in_brackets_stand_for_one_of_them(self, make, case):
+        root = make("P1_T1.nii", "P1_FLAIR.nii", "P2_t1.nii", "P3_x1.nii")
+        found = find_cases(root, BRATS2020, [f"t1={case}_[!a-s][12].nii", "flair=*_FLAIR.nii"])
+        assert [sorted(case) for case in found.cases] == [["case", "flair", "t1"], ["case", "t1"], ["case", "t1"]]
+        assert names(found) == ["P1", "P2", "P3"]
+
     def test_patient_and_visit_join(self, make):
         root = make("A/v1/x_T1.nii", "A/v2/x_T1.nii", "B/v1/B_T2.nii")
         found = find_cases(root, BRATS2020, ["t1={patient}/{visit}/*_T1.nii", "t2={patient}/{visit}/{patient}_T2.nii"])

@@ -47,6 +47,14 @@ def test_no_patient_is_split(split):
     }
 
 
+def test_cases_that_all_look_like_one_patient_are_not_split_in_silence():
+    cases = [{"case": f"hospital_study_{number}"} for number in range(9)]
+    with pytest.raises(ValueError, match="all 9 cases, hospital_study_0 and so on, look like visits of one patient"):
+        split_by_patient(cases, HALVES, 0)
+    assert split_by_patient(cases, {"test": 1.0}, 0)["test"] == cases
+    assert split_by_patient(cases[:1], {"training": 0.7, "test": 0.3}, 0)["training"] == cases[:1]
+
+
 def test_folders_of_visits_stay_with_their_patient(tmp_path):
     for number in range(6):
         for visit in ("2024-01-31", "2024-07-01"):
@@ -59,3 +67,4 @@ def test_folders_of_visits_stay_with_their_patient(tmp_path):
         patients = {part: {case["t1"].split("/")[-3] for case in cases} for part, cases in done.parts.items()}
         assert [len(cases) for cases in done.parts.values()] == [6, 0, 6]
         assert not patients["training"] & patients["test"]
+        assert done.notes[-1] == "patients with several scans: 6 (P0 has 2); those of one stay in one part"
