@@ -195,7 +195,7 @@ def _read_by_dcm2niix(images: Sequence[Image], folder: Path, case: str) -> tuple
     except ImportError:
         raise CaseError(
             f"{case}: {folder} is enhanced multi-frame DICOM, which needs dcm2niix: "
-            f"pip install passion-bundles[dicom], or export it as a classic series or NIfTI"
+            f"pip install dcm2niix, or export it as a classic series or NIfTI"
         ) from None
     with TemporaryDirectory() as linked, TemporaryDirectory() as out:
         for index, image in enumerate(images):

@@ -14,14 +14,14 @@ _AMOUNT = re.compile(r"allocate ([\d.]+ \w+)")
 
 
 class UserError(ValueError):
-    """Something the user can mend; the message is one line that says what was found and what to do."""
+    """Something the user can fix; the message is one line that says what was found and what to do."""
 
 
 class CaseError(UserError):
     """Something is wrong with one case's files; the others can still be done.
 
     The message is the line that users see: it starts with the case or the file, then says what was found, what is
-    accepted, and how to mend it.
+    accepted, and how to fix it.
     """
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from passion_components.data.errors import CaseError, by
 
 MAX_VOXELS = 2**28
-"""Voxels of one file, all its volumes together: 268 million, 640 x 640 x 640, one GiB of float32 per sequence."""
+"""Voxels of one file, all its volumes together: 268 million, some 645 x 645 x 645, one GiB of float32 per sequence."""
 
 BYTES_PER_VOXEL = 16
 """What a voxel takes while a file is read: its value as it is stored and scaled, in float32, and in the image."""

@@ -169,7 +169,7 @@ class TestEnhancedMultiFrame:
 
     def test_without_dcm2niix_the_way_to_install_it_is_told(self, enhanced, monkeypatch):
         monkeypatch.setitem(sys.modules, "dcm2niix", None)
-        assert "enhanced multi-frame DICOM, which needs dcm2niix: pip install passion-bundles[dicom]" in refusal(
+        assert "enhanced multi-frame DICOM, which needs dcm2niix: pip install dcm2niix" in refusal(
             enhanced
         )
 

@@ -167,7 +167,7 @@ def _read_facts(
         return FileFacts(str(path), digest, problem=str(error)), None
     except OSError as error:
         reason = error.strerror or type(error).__name__
-        problem = f"{case}: {path} cannot be read ({reason}): mend the file's rights"
+        problem = f"{case}: {path} cannot be read ({reason}): correct the file's rights"
         return FileFacts(str(path), digest, problem=problem), None
     with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite and is counted
         values = volume.array.astype(np.float32)

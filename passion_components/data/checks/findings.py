@@ -76,7 +76,7 @@ class CheckedCase:
 class Finding:
     """One thing that was found; ``cases`` are those that it concerns, none where it is the whole list.
 
-    The message is one line: where, what was found, what is accepted or follows, how to mend it.
+    The message is one line: where, what was found, what is accepted or follows, how to fix it.
     """
 
     kind: Kind
