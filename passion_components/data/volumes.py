@@ -52,7 +52,7 @@ def read_volume(path: Path | str, *, case: str, warn: bool = True) -> Volume:
     """
     file, index = split_index(path)
     if not file.exists():
-        raise CaseError(f"{case}: {path} does not exist; correct the path, or remove the entry if there is no such file")
+        raise CaseError(f"{case}: {path} does not exist; fix the path, or remove the entry if there is no such file")
     doubt = ""
     if index is not None and not file.is_dir() and not is_nifti(file):
         raise CaseError(f"{case}: {path} names a volume by #{index}; expected that of a 4D NIfTI file only: extract it")

@@ -169,9 +169,7 @@ class TestEnhancedMultiFrame:
 
     def test_without_dcm2niix_the_way_to_install_it_is_told(self, enhanced, monkeypatch):
         monkeypatch.setitem(sys.modules, "dcm2niix", None)
-        assert "enhanced multi-frame DICOM, which needs dcm2niix: pip install dcm2niix" in refusal(
-            enhanced
-        )
+        assert "enhanced multi-frame DICOM, which needs dcm2niix: pip install dcm2niix" in refusal(enhanced)
 
     def test_with_dcm2niix_it_is_one_volume(self, enhanced, monkeypatch, tmp_path):
         nib.save(nib.Nifti1Image(VALUES, np.diag([-1, 1, 2, 1])), tmp_path / "made.nii")

@@ -129,7 +129,7 @@ def _shared_data(cases: Sequence[CheckedCase]) -> Iterator[Finding]:
         if len({case.part for case in concerned}) > 1:
             yield Finding(Kind.LEAK, concerned, f"{text}; a patient belongs to one part: remove it from the others")
         else:
-            yield Finding(Kind.COPIED_CASE, concerned, f"{text}; every patient counts once: keep one, or correct the path")
+            yield Finding(Kind.COPIED_CASE, concerned, f"{text}; every patient counts once: keep one, or fix the path")
 
 
 def _describe(cases: Sequence[CheckedCase], keys_of: Mapping[int, Sequence[str]]) -> str:
