@@ -89,7 +89,9 @@ def _place(folder: Path, source: Path, found: Mapping[Path, Sequence[Series]]) -
 
 
 def _choose(series: Sequence[Series], chosen: Mapping[str, int]) -> list[Series]:
-    """Series whose sequences are those that were chosen, where they were."""
+    """Series whose sequences are those that were chosen, where they were; numbers that a case lacks choose nothing."""
+    there = {each.number for each in series}
+    chosen = {name: number for name, number in chosen.items() if number in there}
     numbers = {number: name for name, number in chosen.items()}
 
     def with_choice(each: Series) -> Series:

@@ -8,6 +8,7 @@ import gzip
 import logging
 import os
 import re
+import time
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -22,6 +23,8 @@ IMAGE_MARK = b"passion-bundles prediction"
 """Stands in the header of every image that is a prediction."""
 
 _HEAD = 65536
+_QUIET = 60
+"""Seconds."""
 _PARTIAL = re.compile(r"\.partial-(\d+)-")
 
 
@@ -112,11 +115,16 @@ def _locked_file(path: Path, holder: str) -> IO[str]:
 
 
 def remove_partial_files(folder: Path) -> None:
-    """Remove what processes that run no more have left half written in a folder, at any depth."""
+    """Remove what processes that run no more have left half written in a folder, at any depth.
+
+    What was written to within a minute may be of a process on another machine, or in another container.
+    """
     for path in folder.rglob(".partial-*"):
         match = _PARTIAL.match(path.name)
         if match and not _runs(int(match[1])):
-            path.unlink(missing_ok=True)
+            with suppress(FileNotFoundError):
+                if time.time() - path.stat().st_mtime > _QUIET:
+                    path.unlink()
 
 
 def _runs(process: int) -> bool:

@@ -290,7 +290,8 @@ def _command_line(argv: Sequence[str]) -> tuple[dict[str, str], list[str]]:
             given[match[1].replace("-", "_")] = word.partition("=")[2] or following
     listed = _config(given.get("args_file", ""))
     files = _file_list(given["config_file"]) if "config_file" in given else listed.get("config_file", [])
-    return {name: "" for name in listed} | given, [files] if isinstance(files, str) else files
+    kept = {name: str(listed[name]) if name in ("run_id", "tracking") else "" for name in listed}
+    return kept | given, [files] if isinstance(files, str) else files
 
 
 def _tracking_keys(tracking: str) -> set[str]:

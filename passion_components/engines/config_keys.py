@@ -31,7 +31,7 @@ def _content(config: Mapping[str, Any], name: str) -> Any:
     node: Any = config
     for key in name.split("::"):
         if isinstance(node, list) and key.isdigit():
-            node = node[int(key)]
+            node = node[int(key)] if int(key) < len(node) else None
         else:
             node = node.get(key) if isinstance(node, Mapping) else None
     return node

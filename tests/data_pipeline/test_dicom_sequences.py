@@ -181,6 +181,11 @@ class TestChoice:
     def test_it_overrules_headers(self, twice):
         assert found(twice, series="t1=3,flair=1")[0] == {"P1": {"flair": "P1/#1", "t1": "P1/#3"}}
 
+    def test_a_case_without_that_number_keeps_what_its_headers_say(self, twice):
+        write_series(twice / "P2", 5, "AX T1", study="2.1")
+        write_series(twice / "P2", 6, "FLAIR", study="2.1")
+        assert found(twice, series="t1=2")[0]["P2"] == {"t1": "P2/#5", "flair": "P2/#6"}
+
     @pytest.mark.parametrize(
         ("series", "message"),
         [

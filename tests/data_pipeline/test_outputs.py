@@ -86,5 +86,8 @@ def test_half_written_files_of_dead_processes_are_removed(tmp_path):
     names = [f".partial-{process}-P1_seg.nii.gz" for process in (dead.pid, os.getpid(), os.getppid())]
     for name in [*names, ".partial-note", "P1_seg.nii.gz"]:
         (folder / name).touch()
+        os.utime(folder / name, (0, 0))
+    elsewhere = folder / f".partial-{dead.pid}-P2_seg.nii.gz"  # as of a process on another machine
+    elsewhere.touch()
     remove_partial_files(tmp_path)
-    assert {path.name for path in folder.iterdir()} == {names[2], ".partial-note", "P1_seg.nii.gz"}
+    assert {path.name for path in folder.iterdir()} == {names[2], ".partial-note", "P1_seg.nii.gz", elsewhere.name}

@@ -87,6 +87,9 @@ class TestArguments:
         assert not caplog.records
         command_line("--epochs", "3", "--seed", "1", "--run_id", "evaluating", files="both.json")
         assert [record.getMessage() for record in caplog.records] == ["--epochs: no effect on evaluating"]
+        (tmp_path / "args.json").write_text(json.dumps({"run_id": "evaluating", "tracking": "mlflow"}))
+        command_line("--epochs", "3", "--run_name", "mine", "--args_file", "args.json", files="both.json")
+        assert caplog.records[1].getMessage() == "--epochs: no effect on evaluating"
         command_line("--tracking", "mlflow", "--run_name", "mine", files="both.json")
         with pytest.raises(UserError, match="unknown argument --run_name"):
             command_line("--run_name", "mine", files="both.json")
