@@ -62,6 +62,6 @@ def _problem_of(files: Mapping[str, Sequence[Path | str]], label: str) -> str | 
             return f"{key} is there {len(candidates)} times ({' and '.join(map(str, candidates))}), expected one file"
     if label and "label" not in files:
         return f"no label map, expected {label}"
-    if files.keys() == {"label"}:
-        return "a label map without any sequence"
+    if not files.keys() - {"label"}:
+        return "a label map without any sequence" if files else "no sequence"
     return None

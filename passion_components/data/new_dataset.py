@@ -83,12 +83,18 @@ def draft_dataset(source: Path | str, name: str) -> Draft:
 def _by_last_word(source: Path) -> dict[str, list[Path]]:
     """Files by the last word of their names, without numbers; those of words that do not repeat are left out."""
     found: dict[str, list[Path]] = {}
-    for image in images_below(source):
+    images = list(images_below(source))
+    for image in images:
         bids = _BIDS.fullmatch(stem(image))
         words = re.findall(r"[^_\-. ]+", plain_entities(bids[1]) if bids else stem(image))
         last = next((word for word in reversed(words) if re.search(r"[A-Za-z]", word)), None)
         if last is not None:
             found.setdefault(known_sequence(last) or spelling(last), []).append(image)
+    if images and not found:
+        raise ValueError(
+            f"{source}: the names of {len(images)} images, like {images[0].name}, hold no word; expected "
+            f"<case>_<sequence>, like P1_dwi.nii.gz: rename them, or write the file by hand and use passion prepare --pattern"
+        )
     if not found:
         raise FileNotFoundError(f"{source}: no images found; expected {ACCEPTED_IMAGES}")
     most = max(map(len, found.values()))

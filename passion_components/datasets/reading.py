@@ -31,6 +31,8 @@ _NAME = re.compile(r"[A-Za-z0-9]+([_-][A-Za-z0-9]+)*")
 _TAKEN = ("case", "label", "part", "patient", "visit")
 _AXES = ("LR", "AP", "SI")
 _MAX_CODE = 2**31 - 1
+_MAX_CLASSES = 256
+"""Indices are kept as uint8."""
 
 
 def read_dataset(path: Path | str) -> DatasetSpec:
@@ -116,6 +118,8 @@ def _naming(content: Mapping[str, Any]) -> dict[str, Any]:
 def _labels(content: Mapping[str, Any]) -> dict[str, Any]:
     """Classes, and what stands for them."""
     classes = _names("classes", content["classes"], least=2)
+    if len(classes) > _MAX_CLASSES:
+        raise ValueError(f"classes: got {len(classes)}; accepted: up to {_MAX_CLASSES}")
     schemes = _object("other_label_schemes", content.get("other_label_schemes", {}))
     if content["name"] in schemes:
         raise ValueError(f"other_label_schemes: {content['name']} is the data set's own, in label_codes")

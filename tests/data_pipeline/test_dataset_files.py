@@ -109,6 +109,7 @@ class TestWrongFiles:
                 "'adc' stands for dwi and for adc; expected one meaning for a word",
             ),
             ({"label_words": ["dwi"]}, "'dwi' stands for dwi and for a label map; expected one meaning for a word"),
+            ({"classes": [f"class {number}" for number in range(257)]}, "classes: got 257; accepted: up to 256"),
             ({"regions": {}}, "regions: expected at least one region to score, got none"),
             ({"classes": ["background"]}, 'classes must have at least 2 names, got ["background"]'),
             ({"label_codes": {"0": "background", "1": "clot"}}, 'label_codes: "clot" is no class; accepted: '),

@@ -155,6 +155,10 @@ class TestTable:
         found = find_cases(self.write(make("a.nii"), "case,t1", "P1,a.nii", "P2,none.nii"), BRATS2020)
         assert names(found) == ["P1"] and re.match("P2: .*none.nii does not exist; left out", found.notes[0])
 
+    def test_a_row_without_any_sequence_is_left_out(self, make):
+        found = find_cases(self.write(make("a.nii"), "case,t1,t2", "P1,a.nii,", "P2,,"), BRATS2020)
+        assert names(found) == ["P1"] and found.notes == ["P2: no sequence; left out"]
+
     @pytest.mark.parametrize(
         ("lines", "message"),
         [
