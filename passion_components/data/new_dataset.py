@@ -93,7 +93,8 @@ def _by_last_word(source: Path) -> dict[str, list[Path]]:
     if images and not found:
         raise ValueError(
             f"{source}: the names of {len(images)} images, like {images[0].name}, hold no word; expected "
-            f"<case>_<sequence>, like P1_dwi.nii.gz: rename them, or write the file by hand and use passion prepare --pattern"
+            f"<case>_<sequence>, like P1_dwi.nii.gz: rename them, or write the file by hand and use passion prepare "
+            f"--pattern"
         )
     if not found:
         raise FileNotFoundError(f"{source}: no images found; expected {ACCEPTED_IMAGES}")
