@@ -174,9 +174,9 @@ class TestSetup:
 class TestTestScript:
     def test_long_matrices_are_left_out_unless_asked_for(self, clone):
         clone.run("test.sh", "tests/losses", "-x")
-        assert clone.calls("pytest") == ["-m pytest -m not full tests/losses -x"]
+        assert clone.calls("pytest") == ["-m pytest --numprocesses 2 --dist loadfile -m not full tests/losses -x"]
         clone.run("test.sh", "-x", "--full")
-        assert clone.calls("pytest") == ["-m pytest -x"]
+        assert clone.calls("pytest") == ["-m pytest --numprocesses 2 --dist loadfile -x"]
 
     @pytest.mark.parametrize("failing", ["ruff check", "ruff format", "mypy", "pytest"])
     def test_any_failure_fails_the_run_and_pytest_stays_last(self, clone, failing):
