@@ -148,5 +148,8 @@ def _printable(text: str) -> str:
 
 
 def _is_no_image(path: Path) -> bool:
-    with open(path, "rb") as opened:
-        return _NO_IMAGE.search(opened.read(1024)) is not None
+    try:
+        with open(path, "rb") as opened:
+            return _NO_IMAGE.search(opened.read(1024)) is not None
+    except PermissionError:
+        return False

@@ -142,9 +142,12 @@ def split_index(path: Path | str) -> tuple[Path, int | None]:
 
 
 def is_lfs_pointer(file: Path) -> bool:
-    """Whether a file only says where Git LFS keeps the image."""
-    with open(file, "rb") as opened:
-        return opened.read(len(_LFS_START)) == _LFS_START
+    """Whether a file only says where Git LFS keeps the image; not of one that may not be read."""
+    try:
+        with open(file, "rb") as opened:
+            return opened.read(len(_LFS_START)) == _LFS_START
+    except PermissionError:
+        return False
 
 
 def _has_image_name(path: Path) -> bool:

@@ -192,6 +192,8 @@ def _doubt(image: Any) -> str:
 
 def _damage(path: Path, error: Exception) -> str:
     """What is wrong with a file that could not be read, on one line."""
+    if isinstance(error, PermissionError):
+        return str(error.strerror).lower()
     with open(path, "rb") as file:
         start = file.read(2)
     if is_lfs_pointer(path):

@@ -99,6 +99,15 @@ class TestWhatIsRefused:
         file.write_bytes(file.read_bytes()[:kept])
         assert f"holds {file.name}, which cannot be read to the end (cut off?), beside 4 that can" in refusal(folder)
 
+    def test_a_file_that_may_not_be_read_is_named(self, folder, monkeypatch):
+        def forbidden(*_):
+            raise PermissionError
+
+        file = series(folder)[4]
+        file.write_bytes(b"")  # as ITK sees it
+        monkeypatch.setattr("passion_components.data.dicom_headers.open", forbidden, raising=False)
+        assert f"holds {file.name}, which cannot be read to the end" in refusal(folder)
+
     @pytest.mark.parametrize("tag", [b"\x20\0\x32\0", b"\x20\0\x37\0", b"\x28\0\x30\0"])
     def test_no_geometry(self, folder, tag):
         for file in series(folder):

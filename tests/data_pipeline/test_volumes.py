@@ -1,3 +1,4 @@
+import errno
 import gzip
 
 import itk
@@ -9,6 +10,17 @@ from passion_components.data.errors import CaseError
 from passion_components.data.volumes import read_volume
 
 TILTED = np.array([[1, 0, 0], [0, np.cos(0.2), -np.sin(0.2)], [0, np.sin(0.2), np.cos(0.2)]])
+
+
+def forbidden(path, *_):
+    raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+
+def test_a_scan_that_may_not_be_read_is_no_full_or_read_only_output_folder(tmp_path, monkeypatch):
+    nib.save(nib.Nifti1Image(np.ones((2, 2, 2)), np.eye(4)), tmp_path / "t1.nii")
+    monkeypatch.setattr("passion_components.data.nifti.open", forbidden, raising=False)
+    with pytest.raises(CaseError, match=r"^P1: .*t1.nii cannot be read \(permission denied\); expected"):
+        read_volume(tmp_path / "t1.nii", case="P1")
 
 
 @pytest.fixture
