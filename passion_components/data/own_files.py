@@ -107,9 +107,12 @@ def find_in_table(path: Path, spec: DatasetSpec) -> FoundCases:
         text = path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError:
         raise ValueError(f"{path}: is not a text file in UTF-8; save the table as CSV UTF-8") from None
-    table = csv.DictReader(io.StringIO(text), delimiter=max(",;\t", key=text.partition("\n")[0].count))
-    keys = _columns(path, table.fieldnames or (), spec)
-    rows = [(table.line_num, row) for row in table if any(row.values())]
+    table = csv.DictReader(io.StringIO(text), delimiter=max(",;\t", key=text.partition("\n")[0].count), strict=True)
+    try:
+        keys = _columns(path, table.fieldnames or (), spec)
+        rows = [(table.line_num, row) for row in table if any(row.values())]
+    except csv.Error as error:
+        raise ValueError(f"{path}: is no valid CSV ({error}); is a quote opened that nothing closes?") from None
     names = set()
     for number, row in rows:
         values = {keys[column]: (value or "").strip() for column, value in row.items() if column in keys}

@@ -167,6 +167,8 @@ class TestTable:
             (["case,label", "P,a"], "expected the columns case and flair"),
             (["case,t1,T1n", "P,a,b"], "each once"),
             (["case,t1", ",a.nii"], "line 2 has no case"),
+            (["case,t1", 'P,"a.nii', "Q,a.nii"], r"is no valid CSV \(unexpected end of data\); is a quote opened"),
+            (["case,t1", 'P,"a.nii', "Q" * 2**17], r"is no valid CSV \(field larger than field limit"),
             (["case,t1", "P,a.nii", "P,a.nii"], "line 3 has a case again: P"),
             (["case,t1,part", "P,a.nii,train"], "line 2 has the part 'train'; accepted: training"),
         ],
