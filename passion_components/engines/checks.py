@@ -29,7 +29,6 @@ from passion_components.data.words import nearest
 from passion_components.datasets import DATASETS, DatasetSpec, dataset_spec
 from passion_components.engines.config_keys import keys_in_use
 from passion_components.engines.failures import on_command_line, tell_in_one_line
-from passion_components.engines.weights_input import WeightsInput, check_input
 from passion_components.handlers.checkpoint import STATE_FILE, checkpoints_in
 from passion_components.inferers.modality_aware import ModalityAwareInferer
 from passion_components.metrics import scores
@@ -230,23 +229,6 @@ def check_choice(*, name: str, value: str | None, accepted: Sequence[str]) -> No
                 f"bundle; use a bundle of {owners[0]}; accepted here: {', '.join(accepted)}"
             )
         raise UserError(f"--{name} {value}{nearest(str(value), accepted)}: accepted: {', '.join(accepted)}")
-
-
-def check_weights(
-    *,
-    trained: WeightsInput,
-    spec: DatasetSpec,
-    modalities: Sequence[str],
-    spacing: Sequence[float],
-    roi_size: Sequence[int],
-) -> None:
-    """Refuse arguments, or a data set, that the weights in use were not trained for.
-
-    Raises:
-        UserError: in one line.
-    """
-    with _in_one_line():
-        check_input(trained, spec=spec, modalities=modalities, spacing=spacing, roi_size=roi_size)
 
 
 def check_scans(*, dataset_dir: Path | str, spec: DatasetSpec, series: str = "") -> None:

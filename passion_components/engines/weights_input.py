@@ -125,7 +125,7 @@ def input_of(about: Mapping[str, Any]) -> Mapping[str, Any]:
 def weights_input(*, spec: DatasetSpec, ckpt: str, output_dir: Path | str, bundle_root: Path | str) -> WeightsInput:
     """What the weights that a run will use were trained on.
 
-    Weights of another data set, which :func:`check_input` refuses, and none at all give the data set's own values, so
+    Weights of another data set, which :func:`check_weights` refuses, and none at all give the data set's own values, so
     that configs can be read in any case.
     """
     path = find_weights(ckpt, output_dir, bundle_root)
@@ -143,7 +143,7 @@ def weights_input(*, spec: DatasetSpec, ckpt: str, output_dir: Path | str, bundl
     )
 
 
-def check_input(
+def check_weights(
     trained: WeightsInput,
     *,
     spec: DatasetSpec,

@@ -17,7 +17,7 @@ from passion_components.engines.weights import (
     started_from,
     warn_of_training_cases,
 )
-from passion_components.engines.weights_input import check_input, describe_input, network_settings, weights_input
+from passion_components.engines.weights_input import check_weights, describe_input, network_settings, weights_input
 from passion_components.files import sha256_of
 
 
@@ -48,7 +48,7 @@ def trained(tmp_path):
 
 def check(found, spec=MYOPS2020, **changed):
     given = {"modalities": found.modalities, "spacing": found.spacing, "roi_size": found.crop} | changed
-    check_input(found, spec=spec, **given)
+    check_weights(found, spec=spec, **given)
 
 
 def test_the_description_is_plain_and_complete():

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 import nibabel as nib
 import numpy as np
 
-from passion_components.data.checks.facts import DIM, MAX_DIM_SHARE, MAX_NEGATIVE_SHARE, MIN_ZERO_SHARE, VolumeFacts
+from passion_components.data.checks.facts import DIM, MAX_NEGATIVE_SHARE, VolumeFacts
 from passion_components.data.checks.findings import CheckedCase, Finding, Kind
 from passion_components.data.errors import CaseError, by
 from passion_components.data.grid import Grid, check_one_grid
@@ -139,8 +139,8 @@ def _background(case: CheckedCase, spec: DatasetSpec) -> Iterator[tuple[Kind, st
         yield from _extracted(case, seen, spec)
     if spec.skull != "unexpected" or spec.foreground != "nonzero":
         return
-    nonzero = [key for key, volume in seen.items() if volume.zero_share < MIN_ZERO_SHARE or not volume.zero_corners]
-    dim = [key for key, volume in seen.items() if key not in nonzero and volume.dim_share > MAX_DIM_SHARE]
+    nonzero = [key for key, volume in seen.items() if not volume.zero_outside]
+    dim = [key for key, volume in seen.items() if volume.zero_outside and volume.dim]
     if nonzero:
         shares = ", ".join(f"{key} {seen[key].zero_share:.0%}" for key in nonzero)
         yield (
@@ -158,11 +158,7 @@ def _background(case: CheckedCase, spec: DatasetSpec) -> Iterator[tuple[Kind, st
 
 
 def _extracted(case: CheckedCase, seen: Mapping[str, VolumeFacts], spec: DatasetSpec) -> Iterator[tuple[Kind, str]]:
-    bare = [
-        key
-        for key, volume in seen.items()
-        if volume.zero_corners and volume.zero_share >= MIN_ZERO_SHARE and volume.dim_share <= MAX_DIM_SHARE
-    ]
+    bare = [key for key, volume in seen.items() if volume.zero_outside and not volume.dim]
     if bare:
         yield (
             Kind.BACKGROUND,

@@ -76,6 +76,16 @@ class VolumeFacts:
     doubt: str
 
     @property
+    def zero_outside(self) -> bool:
+        """Whether the background is 0, as around an extracted brain."""
+        return self.zero_corners and self.zero_share >= MIN_ZERO_SHARE
+
+    @property
+    def dim(self) -> bool:
+        """Whether so much is dim that it looks like air and bone."""
+        return self.dim_share > MAX_DIM_SHARE
+
+    @property
     def spacing(self) -> tuple[float, ...]:
         """Millimetres per voxel along the axes of the array."""
         return tuple(np.linalg.norm(self.grid.affine[:3, :3], axis=0).tolist())
