@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -71,6 +72,12 @@ class PathOutput:
 
         return part(slice(None, first)), part(slice(first, None))
 
+    @classmethod
+    def join(cls, parts: Sequence[PathOutput]) -> PathOutput:
+        """The samples of several decodings, one after the other."""
+        deep = [(torch.cat([d for d, _ in level]), level[0][1]) for level in zip(*(p.deep for p in parts), strict=True)]
+        return cls(torch.cat([p.logits for p in parts]), deep, torch.cat([p.embedding for p in parts]))
+
 
 @dataclass
 class MultiPathOutput:
@@ -93,6 +100,9 @@ class MultiPathOutput:
 
 class Backbone(nn.Module, ABC):
     """A segmentation network of modality-specific encoders and one fusion decoder.
+
+    A network of its own implements :meth:`encode_modality`, and :meth:`decode_sample` or, where decoding sample by
+    sample is too slow, :meth:`decode_rows`.
 
     Args:
         n_modalities: M, the number of image channels.
@@ -137,9 +147,26 @@ class Backbone(nn.Module, ABC):
     def encode_modality(self, index: int, image: Tensor) -> tuple[Tensor, ...]:
         """Feature levels of modality ``index`` for images (n, 1, *S); n may be 0 in no call."""
 
-    @abstractmethod
+    def decode_sample(self, levels: tuple[Tensor, ...], modalities: Tensor) -> PathOutput:
+        """Decode one sample from all the modalities that it has.
+
+        Args:
+            levels: what :meth:`encode_modality` made of its n modalities, each (n, C_l, *S_l).
+            modalities: (n,) int64, ascending, on the CPU: which ones they are.
+
+        Returns:
+            A decoding of B = 1.
+        """
+        raise NotImplementedError(f"{type(self).__name__} implements neither decode_sample nor decode_rows")
+
     def decode_rows(self, features: Features) -> PathOutput:
-        """Decode every sample of ``features`` from all the modalities that its rows name."""
+        """Decode every sample of ``features`` from all the modalities that its rows name; here one by one."""
+        samples = []
+        for rows in features.rows:
+            used = rows[rows >= 0].to(features.levels[0].device)
+            levels = tuple(level.index_select(0, used) for level in features.levels)
+            samples.append(self.decode_sample(levels, (rows >= 0).nonzero().flatten()))
+        return PathOutput.join(samples)
 
     def decode_separate(self, features: Features) -> Tensor | None:
         """Logits (R, K, *S) of the separate uni-modal decoder on every row; None where it was not built."""
