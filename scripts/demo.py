@@ -19,7 +19,7 @@ import numpy as np
 
 from passion_components.data.datalists import load_datalist
 from passion_components.datasets import BRATS2020
-from passion_components.metrics.overlap import dice
+from passion_components.metrics import METRICS
 from passion_components.modalities import subset_name
 from passion_components.reports.figures import Panel, write_case_rows
 
@@ -78,7 +78,7 @@ def draw(scans: dict[str, dict[str, str]], predictions: Path, path: Path) -> Non
         prediction = volume(predictions / name / f"{name}_seg.nii.gz")[..., z]
         given = case["subset"].split("+")
         image = volume(case[given[0]])[..., z]
-        overlap = dice(prediction > 0, truth[..., z] > 0)
+        overlap = METRICS["dice"](prediction > 0, truth[..., z] > 0)
         rows.append(
             (
                 f"given: {case['subset']}",
@@ -97,7 +97,7 @@ def whole_brain_dice(cases: list[dict[str, str]]) -> float:
     values = []
     for case in cases:
         brain = np.asarray(nib.load(case["t1"]).dataobj) != 0
-        values.append(dice(brain, np.asarray(nib.load(case["label"]).dataobj) > 0))
+        values.append(METRICS["dice"](brain, np.asarray(nib.load(case["label"]).dataobj) > 0))
     return float(np.mean(values))
 
 

@@ -31,7 +31,7 @@ from passion_components.data.split_files import write_split
 from passion_components.datasets import dataset_spec
 from passion_components.files import sha256_of, write_atomically, write_text_atomically
 from passion_components.handlers.checkpoint import save_tensors
-from passion_components.metrics.overlap import dice
+from passion_components.metrics import METRICS
 from passion_components.modalities import subset_table, subsets_within
 from passion_components.transforms.restore import restore_probabilities
 
@@ -67,7 +67,7 @@ def validation_dice(bundle: Path, dataset_dir: Path, state: dict[str, torch.Tens
         for of_subset in predicted:
             foreground = restore_probabilities(of_subset, case["image"])[1].numpy()
             for threshold, values in found.items():
-                values.append(dice(foreground > threshold, truth))
+                values.append(METRICS["dice"](foreground > threshold, truth))
     return {threshold: math.fsum(values) / len(values) for threshold, values in found.items()}
 
 

@@ -12,9 +12,8 @@ from passion_components.data.outputs import check_replaceable
 from passion_components.datasets import DATASETS, dataset_spec
 from passion_components.files import write_text_atomically
 from passion_components.metrics.book import CSV_MARK, SUMMARY_MARK
-from passion_components.metrics.empties import DEFAULT_POLICY, EMPTY_POLICIES
 from passion_components.metrics.label_maps import pair_label_maps, score_pairs
-from passion_components.metrics.scores import DEFAULT_METRICS, METRICS
+from passion_components.metrics.metric import DEFAULT_METRICS, DEFAULT_POLICY, EMPTY_POLICIES, METRICS
 from passion_components.reports.tables import TABLE_MARK, region_table_markdown
 
 OfDatasetOption = Annotated[

@@ -11,9 +11,9 @@ from ignite.engine import Engine, Events
 from passion_components.data.errors import CaseError
 from passion_components.datasets import DatasetSpec
 from passion_components.metrics.book import ScoreBook
-from passion_components.metrics.empties import DEFAULT_POLICY
+from passion_components.metrics.metric import DEFAULT_METRICS, DEFAULT_POLICY
 from passion_components.metrics.record import EvaluationRecord
-from passion_components.metrics.scores import DEFAULT_METRICS, CaseScores, check_scoring, score_predictions
+from passion_components.metrics.scores import CaseScores, check_scoring, score_predictions
 from passion_components.modalities import present_names, subset_name
 
 
@@ -27,7 +27,8 @@ class SubsetScoresHandler:
         metrics: which of ``METRICS``.
         policy: name of the rule for empty masks.
         min_region_voxels: region -> voxels below which a prediction of it counts as none.
-        record: gets the scores of each case when it is done; None to keep means only.
+        record: gets the scores of each case when it is done, and means are over all that it holds; None for means over
+            the cases of one epoch.
 
     Raises:
         ValueError: a metric, policy or region that does not exist.
@@ -48,7 +49,12 @@ class SubsetScoresHandler:
         self.min_region_voxels = dict(min_region_voxels or {})
         check_scoring(spec.regions, policy=policy, metrics=metrics, min_region_voxels=self.min_region_voxels)
         self.record = record
-        self.book = self._new_book()
+        self._of_epoch = self._new_book()
+
+    @property
+    def book(self) -> ScoreBook:
+        """All scores that the means are of."""
+        return self._of_epoch if self.record is None else self.record.book
 
     def attach(self, engine: Engine) -> None:
         """Listen to a :class:`~passion_components.engines.evaluator.SubsetEvaluator`."""
@@ -57,16 +63,16 @@ class SubsetScoresHandler:
         engine.add_event_handler(Events.EPOCH_COMPLETED, self.finish)
 
     def start(self, engine: Engine) -> None:
-        """Begin a new record."""
-        self.book = self._new_book()
+        """Begin anew, but for the record."""
+        self._of_epoch = self._new_book()
 
     def collect(self, engine: Engine) -> None:
         """Score the predictions of the cases in the batch."""
         for item, output in zip(engine.state.batch, engine.state.output, strict=True):
             scores = self.score(item, output)
-            for subset, of_subset in scores.items():
-                self.book.add(item["case"], subset.split("+"), *of_subset)
-            if self.record is not None:
+            if self.record is None:
+                self.book.add_case(item["case"], scores)
+            else:
                 self.record.add(item["case"], scores)
 
     def score(self, item: dict[str, Any], output: dict[str, Any]) -> dict[str, CaseScores]:

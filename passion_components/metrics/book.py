@@ -11,8 +11,8 @@ from typing import Any, NamedTuple
 
 from passion_components.data.outputs import check_replaceable
 from passion_components.files import write_atomically, write_text_atomically
-from passion_components.metrics.empties import DEFAULT_POLICY, EMPTY, empty_policy
-from passion_components.metrics.scores import Scores
+from passion_components.metrics.metric import DEFAULT_POLICY, check_policy
+from passion_components.metrics.scores import CaseScores, Scores
 from passion_components.modalities import all_subsets, subset_name
 
 
@@ -49,7 +49,7 @@ class ScoreBook:
     def __init__(self, *, dataset: str, modalities: Sequence[str], policy: str = DEFAULT_POLICY) -> None:
         self.dataset = dataset
         self.modalities = tuple(modalities)
-        self.policy = empty_policy(policy).name
+        self.policy = check_policy(policy)
         self.subsets = tuple(subset_name(subset, modalities) for subset in all_subsets(modalities))
         self._scores: dict[str, dict[str, Scores]] = {subset: {} for subset in self.subsets}
         self._empty: dict[str, dict[str, Mapping[str, str]]] = {subset: {} for subset in self.subsets}
@@ -96,6 +96,11 @@ class ScoreBook:
             region: {metric: float(value) for metric, value in values.items()} for region, values in scores.items()
         }
 
+    def add_case(self, case: str, scores: Mapping[str, CaseScores]) -> None:
+        """Record what one case scored, by name of the subset; see :meth:`add`."""
+        for subset, of_subset in scores.items():
+            self.add(case, subset.split("+"), *of_subset)
+
     def rows(self) -> list[ScoreRow]:
         """All values, by subset in the data set's order, then by name of the case."""
         return [
@@ -141,6 +146,10 @@ class ScoreBook:
             for size in range(1, len(self.modalities) + 1)
         }
 
+    def cases(self) -> set[str]:
+        """Names of the cases that have a score."""
+        return {case for scored in self._scores.values() for case in scored}
+
     def complete_cases(self) -> set[str]:
         """Names of the cases that have every modality: those scored from all of them together."""
         return set(self._scores[subset_name(self.modalities, self.modalities)])
@@ -166,7 +175,7 @@ class ScoreBook:
         overall: dict[str, Any] = {"n": sum(self.counts().values())}
         if not overall["n"]:
             raise ValueError("no scores to summarise; expected at least one case")
-        cases, complete = {case for scored in self._scores.values() for case in scored}, self.complete_cases()
+        cases, complete = self.cases(), self.complete_cases()
         summary = {
             "dataset": self.dataset,
             "modalities": list(self.modalities),
@@ -225,7 +234,9 @@ class ScoreBook:
             for metric in metrics:
                 entry.setdefault(metric, {})[region] = self._mean(subsets, region, metric, cases)
         entry["decided_by_policy"] = {
-            region: {f"{which}_empty": sum(empty.get(region) == which for empty in of_pairs) for which in EMPTY}
+            region: {
+                f"{which}_empty": sum(empty.get(region) == which for empty in of_pairs) for which in ("both", "one")
+            }
             for region in self._layout
         }
         of_cases = [

@@ -32,6 +32,9 @@ class EvaluationRecord:
         output_dir: the folder.
         spec: data set, for names.
         settings: plain values: whatever changes the scores, with the ``policy`` for empty masks among it.
+
+    Attributes:
+        book: all scores of the cases that are done.
     """
 
     def __init__(self, *, output_dir: Path | str, spec: DatasetSpec, settings: Mapping[str, Any]) -> None:
@@ -39,8 +42,8 @@ class EvaluationRecord:
         self.spec = spec
         self.settings = json.loads(json.dumps(settings))
         self.weights: dict[str, str] = {}
+        self.book = self._new_book()
         self._files: dict[str, dict[str, str | None]] = {}
-        self._scores: dict[str, dict[str, CaseScores]] = {}
 
     def open(self, cases: Sequence[Mapping[str, str]], weights: Mapping[str, str]) -> set[str]:
         """Begin an evaluation of ``cases`` with ``weights`` (``sha256`` tells which); returns the cases already done.
@@ -61,7 +64,8 @@ class EvaluationRecord:
             check_replaceable(self._path(entry["case"]), _CASE_MARK)
         self.weights = dict(weights)
         self._files = file_hashes(cases)
-        self._scores, changed, replaced = {}, {}, {}
+        self.book, done = self._new_book(), set()
+        changed, replaced = {}, {}
         for case, files in self._files.items():
             made_with, before, scores = self._read(case)
             if made_with and made_with != self._made_with():
@@ -69,7 +73,8 @@ class EvaluationRecord:
             elif made_with and (before != files or None in files.values()):
                 replaced[case] = before
             elif made_with:
-                self._scores[case] = scores
+                self.book.add_case(case, scores)
+                done.add(case)
         if changed:
             name, was, now = self._first_difference(next(iter(changed.values())))
             logger.info(
@@ -78,16 +83,16 @@ class EvaluationRecord:
             )
         for case, before in replaced.items():
             logger.info("%s: %s; it is scored anew", case, _replaced_words(before, self._files[case]))
-        if self._scores:
-            logger.info("%s: %d of %d cases are done already", self.output_dir, len(self._scores), len(cases))
-        if len(self._scores) < len(cases):  # an earlier summary must not be taken for that of these cases
+        if done:
+            logger.info("%s: %d of %d cases are done already", self.output_dir, len(done), len(cases))
+        if len(done) < len(cases):  # an earlier summary must not be taken for that of these cases
             remove_own(self.output_dir / "metrics.csv", CSV_MARK)
             remove_own(self.output_dir / "summary.json", SUMMARY_MARK)
-        return set(self._scores)
+        return done
 
     def add(self, case: str, scores: Mapping[str, CaseScores]) -> None:
         """Keep what a case scored, by name of the subset."""
-        self._scores[case] = dict(scores)
+        self.book.add_case(case, scores)
         content = {
             "case": case,
             "made_with": self._made_with(),
@@ -105,14 +110,13 @@ class EvaluationRecord:
 
     def write(self) -> None:
         """Write ``metrics.csv`` and ``summary.json`` over all cases that are done."""
-        book = ScoreBook(dataset=self.spec.name, modalities=self.spec.modalities, policy=self.settings["policy"])
-        for case, scores in self._scores.items():
-            for subset, of_subset in scores.items():
-                book.add(case, subset.split("+"), *of_subset)
-        book.write_csv(self.output_dir / "metrics.csv")
-        files = {case: self._files[case] for case in sorted(self._scores)}
+        self.book.write_csv(self.output_dir / "metrics.csv")
+        files = {case: self._files[case] for case in sorted(self.book.cases())}
         run = {"weights": self.weights, **self.settings, "files": files}
-        book.write_json(self.output_dir / "summary.json", run)
+        self.book.write_json(self.output_dir / "summary.json", run)
+
+    def _new_book(self) -> ScoreBook:
+        return ScoreBook(dataset=self.spec.name, modalities=self.spec.modalities, policy=self.settings["policy"])
 
     def _path(self, case: str) -> Path:
         return self.output_dir / "cases" / f"{case}.json"

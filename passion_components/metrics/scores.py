@@ -9,12 +9,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from passion_components.metrics.empties import DEFAULT_POLICY, empty_policy
-from passion_components.metrics.overlap import dice_of_voxels
-from passion_components.metrics.surface import PERCENTILES, Surface, surface_scores
-
-METRICS = ("dice", "hd95", "hd")
-DEFAULT_METRICS = ("dice", "hd95")
+from passion_components.metrics.masks import Empty, Mask, MaskPair
+from passion_components.metrics.metric import DEFAULT_METRICS, DEFAULT_POLICY, METRICS, check_policy
 
 Scores = dict[str, dict[str, float]]
 """Region -> metric -> value."""
@@ -24,7 +20,7 @@ class CaseScores(NamedTuple):
     """What one label map scored.
 
     Attributes:
-        values: region -> metric -> value: Dice in [0, 1], HD95 and HD (the maximum) in mm.
+        values: region -> metric -> value, as files hold it.
         empty: region -> ``both`` or ``one``, for the regions whose scores were decided by policy because that many
             of the two masks have no voxel.
         missed: the regions that the target has and the prediction has not.
@@ -80,23 +76,15 @@ def score_predictions(
         raise ValueError(f"expected predictions of shape (n, *{target.shape}), got {predictions.shape}")
     least = min_region_voxels or {}
     check_scoring(regions, policy=policy, metrics=metrics, min_region_voxels=least)
-    on_surface = [metric for metric in metrics if metric in PERCENTILES]
-    targets = {region: np.isin(target, classes) for region, classes in regions.items()}
-    surfaces = {region: Surface(mask, spacing) for region, mask in targets.items() if on_surface}
+    targets = {region: Mask(np.isin(target, classes), spacing) for region, classes in regions.items()}
 
-    def score(prediction: np.ndarray, region: str) -> tuple[dict[str, float], str | None, bool]:
-        mask, target_mask = np.isin(prediction, regions[region]), targets[region]
-        if np.count_nonzero(mask) < least.get(region, 0):
-            mask = np.zeros_like(mask)
-        empty = {"prediction_empty": not mask.any(), "target_empty": not target_mask.any()}
-        by_rule = empty_policy(policy).scores(**empty)
-        if by_rule is not None:
-            which = "both" if all(empty.values()) else "one"
-            return {metric: by_rule[metric] for metric in metrics}, which, not empty["target_empty"]
-        found = surface_scores(Surface(mask, spacing), surfaces[region], on_surface) if on_surface else {}
-        if "dice" in metrics:
-            found["dice"] = dice_of_voxels(mask, target_mask)
-        return {metric: found[metric] for metric in metrics}, None, False
+    def score(prediction: np.ndarray, region: str) -> tuple[dict[str, float], Empty | None, bool]:
+        mask = Mask(np.isin(prediction, regions[region]), spacing)
+        if mask.count < least.get(region, 0):
+            mask = Mask(np.zeros_like(mask.voxels), spacing)
+        pair = MaskPair(mask, targets[region])
+        values = {metric: METRICS[metric].score(pair, policy) for metric in metrics}
+        return values, pair.empty, mask.count == 0 and targets[region].count > 0
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:  # numpy and scipy let other threads run while they compute
         tasks = [[pool.submit(score, prediction, region) for region in regions] for prediction in predictions]
@@ -104,7 +92,7 @@ def score_predictions(
     return [_case_scores(by_region) for by_region in scored]
 
 
-def _case_scores(by_region: Mapping[str, tuple[dict[str, float], str | None, bool]]) -> CaseScores:
+def _case_scores(by_region: Mapping[str, tuple[dict[str, float], Empty | None, bool]]) -> CaseScores:
     return CaseScores(
         {region: values for region, (values, _, _) in by_region.items()},
         {region: empty for region, (_, empty, _) in by_region.items() if empty is not None},
@@ -124,7 +112,7 @@ def check_scoring(
     Raises:
         ValueError: an unknown policy, metric or region, no metric at all, a number of voxels below 0.
     """
-    empty_policy(policy)
+    check_policy(policy)
     if not metrics or set(metrics) - set(METRICS):
         raise ValueError(f"metrics must be among {', '.join(METRICS)}, got {', '.join(metrics) or 'none'}")
     for region, voxels in min_region_voxels.items():

@@ -1,19 +1,13 @@
-"""Distances between the surfaces of two masks: their maximum and their 95th percentile."""
+"""Distances between the surfaces of two masks."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import cached_property
 
 import numpy as np
 from scipy.ndimage import distance_transform_edt
 from scipy.spatial import cKDTree
-
-from passion_components.metrics.empties import DEFAULT_POLICY, empty_policy
-from passion_components.metrics.overlap import check_masks
-
-PERCENTILES: Mapping[str, float] = {"hd95": 95.0, "hd": 100.0}
-"""Surface metric -> percentile of the distances of both directions together."""
 
 VOXELS_PER_LOOKUP = 20
 """Voxels of a distance map that are made in the time of one look-up in a tree, as measured; a matter of speed only."""
@@ -21,8 +15,6 @@ VOXELS_PER_LOOKUP = 20
 
 class Surface:
     """The surface voxels of a mask: those that touch a voxel outside the mask, or the array's border, by a face.
-
-    Kept by a caller that compares many masks with the same one.
 
     Args:
         mask: bool, any number of dimensions.
@@ -44,10 +36,6 @@ class Surface:
         self.indices = np.argwhere(inside & ~eroded(inside)) + [side.start for side in box]
         self.spacing = np.asarray(spacing, dtype=np.float64)
 
-    @property
-    def empty(self) -> bool:
-        return len(self.indices) == 0
-
     @cached_property
     def _tree(self) -> cKDTree:
         return cKDTree(self.indices * self.spacing)
@@ -67,35 +55,12 @@ class Surface:
         return distance_transform_edt(elsewhere, sampling=self.spacing)[tuple((self.indices - start).T)]
 
 
-def hd95(
-    prediction: np.ndarray, target: np.ndarray, spacing: Sequence[float], *, policy: str = DEFAULT_POLICY
-) -> float:
-    """Symmetric 95 % Hausdorff distance in mm, by the published definition.
-
-    It is the 95th percentile (linear interpolation) of both directed surface-to-surface distances **together**, not
-    the greater one of two percentiles.
-
-    Args:
-        prediction: bool, any number of dimensions.
-        target: bool, of the same shape.
-        spacing: millimetres per voxel, one number per dimension.
-        policy: name of the rule for empty masks (``EMPTY_POLICIES``).
-
-    Raises:
-        ValueError: masks that are not bool or differ in shape, a spacing that does not fit, an unknown policy.
-    """
-    check_masks(prediction, target)
-    surfaces = Surface(prediction, spacing), Surface(target, spacing)
-    by_rule = empty_policy(policy).scores(prediction_empty=surfaces[0].empty, target_empty=surfaces[1].empty)
-    return surface_scores(*surfaces, ["hd95"])["hd95"] if by_rule is None else by_rule["hd95"]
+def distances(prediction: Surface, target: Surface) -> np.ndarray:
+    """Distances in mm of both directions together; neither surface may be empty."""
+    return np.concatenate([prediction.distances_to(target), target.distances_to(prediction)])
 
 
-def surface_scores(prediction: Surface, target: Surface, metrics: Sequence[str]) -> dict[str, float]:
-    """Surface metrics (names in ``PERCENTILES``) in mm, from the same distances; neither mask may be empty."""
-    distances = np.concatenate([prediction.distances_to(target), target.distances_to(prediction)])
-    return {metric: float(np.percentile(distances, PERCENTILES[metric])) for metric in metrics}
-
-
+# scipy's find_objects and binary_erosion give the same and take six and nine times as long (240 x 240 x 155 voxels)
 def bounding_box(mask: np.ndarray) -> tuple[slice, ...]:
     """The smallest box that holds all voxels of a mask; of no extent where it has none."""
     box = []

@@ -8,7 +8,10 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from passion_components.reports.tables import HEADINGS, NO_CASE
+from passion_components.metrics.metric import METRICS
+
+NO_CASE = "–"
+"""Stands where there is no score."""
 
 
 @dataclass(frozen=True)
@@ -70,9 +73,8 @@ def mean_column(metric: str, what: str, *, short: bool = False) -> Column:
 
 
 def mean_cell(metric: str, values: Sequence[float | None]) -> Cell:
-    """Mean and standard deviation over runs, in the unit of ``HEADINGS``; runs without a value are left out."""
-    factor = HEADINGS[metric][1]
-    known = [factor * value for value in values if value is not None]
+    """Mean and standard deviation over runs, in the metric's unit; runs without a value are left out."""
+    known = [METRICS[metric].shown(value) for value in values if value is not None]
     if not known:
         return Cell(NO_CASE, (None, None))
     mean = statistics.fmean(known)
@@ -89,8 +91,8 @@ def interval_column(metric: str, what: str) -> Column:
 
 
 def interval_cell(metric: str, value: float, low: float, high: float) -> Cell:
-    """A difference and its interval, in the unit of ``HEADINGS``; NaN where there is none."""
-    values = tuple(None if number != number else HEADINGS[metric][1] * number for number in (value, low, high))
+    """A difference and its interval, in the metric's unit; NaN where there is none."""
+    values = tuple(None if number != number else METRICS[metric].shown(number) for number in (value, low, high))
     if values[0] is None:
         return Cell(NO_CASE, values)
     limits = "" if values[1] is None or values[2] is None else f" [{values[1]:+.2f}, {values[2]:+.2f}]"
@@ -99,10 +101,14 @@ def interval_cell(metric: str, value: float, low: float, high: float) -> Cell:
 
 def markdown(table: Table) -> str:
     """Heading, caption and table in Markdown."""
+    return "\n".join([f"## {table.title}", "", table.caption, "", *markdown_lines(table), ""])
+
+
+def markdown_lines(table: Table) -> list[str]:
+    """The table alone."""
     rule = "|" + ":---|" * table.labels + "---:|" * (len(table.columns) - table.labels)
-    rows = [_line([column.heading for column in table.columns]), rule]
-    rows += [_line([cell.text for cell in row]) for row in table.rows]
-    return "\n".join([f"## {table.title}", "", table.caption, "", *rows, ""])
+    rows = [[cell.text for cell in row] for row in table.rows]
+    return [_line([column.heading for column in table.columns]), rule, *map(_line, rows)]
 
 
 def csv_text(table: Table) -> str:
@@ -115,8 +121,7 @@ def csv_text(table: Table) -> str:
 
 
 def _heading(metric: str, what: str) -> str:
-    name, unit = HEADINGS[metric][0].split(", ")
-    return f"{name} {what}, {unit}"
+    return f"{METRICS[metric].label} {what}, {METRICS[metric].unit}"
 
 
 def _line(cells: Sequence[str]) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from passion_components.engines.description import AS_LISTED
+from passion_components.metrics.metric import METRICS
 from passion_components.reports.cells import (
     Cell,
     Column,
@@ -20,7 +21,6 @@ from passion_components.reports.cells import (
 )
 from passion_components.reports.comparable import remarks, unknown_repetitions
 from passion_components.reports.comparison import COVERAGE, RESAMPLES, Setting, difference
-from passion_components.reports.tables import HEADINGS
 
 AVERAGE = "Avg."
 COMPONENTS = {"pixel": "L_pixel", "semantic": "L_proto", "delta": "delta", "beta": "beta"}
@@ -83,7 +83,7 @@ def subsets_table(settings: Sequence[Setting], metric: str) -> Table:
     """Means over cases, a column a subset, a row a region and setting (Table 3)."""
     places = [("subsets", subset) for subset in settings[0].runs[0].summary["subsets"]]
     names = [subset for _, subset in places]
-    title = f"{HEADINGS[metric][0]} by subset of modalities (layout of Table 3)"
+    title = f"{METRICS[metric].heading} by subset of modalities (layout of Table 3)"
     caption = f"{_caption(settings)} Scores: mean over the cases that have the subset; Avg.: mean over subsets."
     return _by_place(f"table3_{metric}", title, caption, settings, metric, names, places)
 
@@ -92,7 +92,7 @@ def counts_table(settings: Sequence[Setting], metric: str) -> Table:
     """Means over cases and subsets of one size, a column a size, a row a region and setting."""
     places = [("by_count", count) for count in settings[0].runs[0].summary["by_count"]]
     names = [f"{count} present" for _, count in places]
-    title = f"{HEADINGS[metric][0]} by number of present modalities"
+    title = f"{METRICS[metric].heading} by number of present modalities"
     caption = f"{_caption(settings)} Scores: mean over cases, then over the subsets of that size; Avg.: over all."
     return _by_place(f"counts_{metric}", title, caption, settings, metric, names, places)
 
@@ -103,6 +103,9 @@ def differences_table(settings: Sequence[Setting]) -> Table:
     regions = [*summary["regions"], *_average(summary)]
     heads = [label_column(heading) for heading in ("setting", "subset", "cases")]
     columns = [interval_column(metric, region) for metric in summary["metrics"] for region in regions]
+    better = ", ".join(
+        f"{'more' if METRICS[name].more_is_better else 'less'} {METRICS[name].label}" for name in summary["metrics"]
+    )
     rows = []
     for setting in settings[1:]:
         paired = difference(setting, first)
@@ -117,7 +120,7 @@ def differences_table(settings: Sequence[Setting]) -> Table:
     caption = (
         f"{_caption(settings)} Setting minus {first.name}, over the cases and subsets that both have, after averaging "
         f"the runs of a setting; in brackets the {100 * COVERAGE:g} % interval by bootstrap over cases ({RESAMPLES} "
-        f"resamples, fixed seed). It covers the choice of cases, not that of the training's seed."
+        f"resamples, fixed seed). It covers the choice of cases, not that of the training's seed. Better is {better}."
     )
     return Table("differences", title, caption, (*heads, *columns), len(heads), tuple(rows))
 

@@ -13,15 +13,15 @@ from passion_components import __version__
 from passion_components.data.outputs import check_replaceable
 from passion_components.datasets import DatasetSpec
 from passion_components.files import write_text_atomically
+from passion_components.metrics.metric import METRICS
 from passion_components.reports import charts
 from passion_components.reports.cases import NoPictures, case_pictures
-from passion_components.reports.cells import Cell, Column, Table, label, label_column, mean_cell, mean_column
+from passion_components.reports.cells import NO_CASE, Cell, Column, Table, label, label_column, mean_cell, mean_column
 from passion_components.reports.comparable import check_comparable, check_dataset
 from passion_components.reports.comparison import Setting, settings_of
 from passion_components.reports.layouts import comparison_tables, rates_text
 from passion_components.reports.page import html
 from passion_components.reports.runs import Run, RunError
-from passion_components.reports.tables import HEADINGS, NO_CASE
 
 NOT_A_LOSS = ("lr", "seconds", "seconds_per_step", "seconds_waiting_for_data", "peak_memory_mb")
 UNKNOWN = "unknown"
@@ -73,15 +73,15 @@ def in_one_sentence(run: Run) -> str:
     trained = f"{run.name}: {network} trained with {objective} on {about.get('training_cases', 'unknown')} cases"
     if not summary:
         return f"{trained}, not scored yet."
-    metric = summary["metrics"][0]
-    (heading, factor), means = HEADINGS[metric], summary["mean_over_subsets"][metric]
+    metric = METRICS[summary["metrics"][0]]
+    means = summary["mean_over_subsets"][metric.name]
     scores = ", ".join(
-        f"{region} {NO_CASE if means[region] is None else format(factor * means[region], '.1f')}"
+        f"{region} {NO_CASE if means[region] is None else format(metric.shown(means[region]), '.1f')}"
         for region in summary["regions"]
     )
     return (
         f"{trained}; scored on {summary['cases']} cases of {summary['dataset']}, the mean over "
-        f"{len(summary['subsets'])} subsets of the sequences is {scores} ({heading})."
+        f"{len(summary['subsets'])} subsets of the sequences is {scores} ({metric.heading})."
     )
 
 
@@ -128,7 +128,8 @@ def scores_section(run: Run) -> Iterator[str]:
         )
         return
     summary = run.summary
-    heat = {2 + i: 100.0 for i, _ in enumerate(summary["regions"]) if summary["metrics"][0] == "dice"}
+    first = METRICS[summary["metrics"][0]]
+    heat = {2 + i: first.greatest for i, _ in enumerate(summary["regions"]) if first.greatest is not None}
     yield html.number_table(subset_scores(summary, summary, f"{summary['cases']} cases"), heat)
     if "complete_cases" in summary:
         complete = summary["complete_cases"]
@@ -140,7 +141,7 @@ def scores_section(run: Run) -> Iterator[str]:
         curves = {region: _by_count(summary, region) for region in summary["regions"]}
         title = "Dice by number of present modalities"
         chart = charts.lines_svg(
-            curves, title=title, xlabel="present modalities", ylabel=HEADINGS["dice"][0], markers=True
+            curves, title=title, xlabel="present modalities", ylabel=METRICS["dice"].heading, markers=True
         )
         yield html.side_by_side(
             [html.svg_figure(chart, _in_words(title, curves)), html.number_table(single_scores(run))]
@@ -281,7 +282,7 @@ def _training_charts(run: Run, runs: Sequence[Run]) -> Iterator[str]:
 def _comparison_charts(settings: Sequence[Setting]) -> Iterator[str]:
     summary = settings[0].runs[0].summary
     for metric in summary["metrics"]:
-        heading, factor = HEADINGS[metric]
+        heading, limit = METRICS[metric].heading, METRICS[metric].greatest
         groups = {
             setting.name: {
                 region: _mean_and_spread(metric, setting.means("mean_over_subsets", metric, region))
@@ -290,7 +291,6 @@ def _comparison_charts(settings: Sequence[Setting]) -> Iterator[str]:
             for setting in settings
         }
         title = f"{heading}: mean over subsets"
-        limit = 100.0 if factor == 100 else None
         text = f"{title}. " + "; ".join(
             f"{name}: " + ", ".join(f"{region} {mean:.1f}" for region, (mean, _) in bars.items())
             for name, bars in groups.items()
@@ -303,14 +303,13 @@ def _comparison_charts(settings: Sequence[Setting]) -> Iterator[str]:
             curves[setting.name] = {int(count): _mean_and_spread("dice", values)[0] for count, values in counts.items()}
         title = f"{region}: Dice by number of present modalities"
         chart = charts.lines_svg(
-            curves, title=title, xlabel="present modalities", ylabel=HEADINGS["dice"][0], markers=True
+            curves, title=title, xlabel="present modalities", ylabel=METRICS["dice"].heading, markers=True
         )
         yield html.svg_figure(chart, _in_words(title, curves))
 
 
 def _by_count(summary: Mapping[str, Any], region: str) -> dict[int, float]:
-    values = {int(count): entry["dice"][region] for count, entry in summary["by_count"].items()}
-    return {count: math.nan if value is None else HEADINGS["dice"][1] * value for count, value in values.items()}
+    return {int(count): METRICS["dice"].shown(entry["dice"][region]) for count, entry in summary["by_count"].items()}
 
 
 def _mean_and_spread(metric: str, values: Sequence[float | None]) -> tuple[float, float]:

@@ -12,8 +12,8 @@ from typing import Any, NamedTuple
 from passion_components.data.errors import UserError
 from passion_components.datasets import DATASETS
 from passion_components.metrics.book import ScoreRow
+from passion_components.metrics.metric import METRICS
 from passion_components.modalities import subset_name
-from passion_components.reports.tables import HEADINGS
 
 RECORDS = ("model.json", "model_last.json")
 BY_HISTORY, BY_PREFERENCE = ("epoch", "name", "value"), ("epoch", "modality", "rp", "beta", "samples")
@@ -255,6 +255,6 @@ def _read_summary(path: Path) -> dict[str, Any]:
         raise RunError(f"{path}: is not as evaluating writes it ({error!r}); run evaluating again") from None
     if not good:
         raise RunError(f"{path}: holds values that evaluating does not write; run evaluating again")
-    if set(summary["metrics"]) - HEADINGS.keys():
-        raise RunError(f"{path}: metrics are {', '.join(summary['metrics'])}; accepted: {', '.join(HEADINGS)}")
+    if set(summary["metrics"]) - METRICS.keys():
+        raise RunError(f"{path}: metrics are {', '.join(summary['metrics'])}; accepted: {', '.join(METRICS)}")
     return summary

@@ -1,4 +1,4 @@
-"""Tables in Markdown."""
+"""The tables of one evaluation."""
 
 from __future__ import annotations
 
@@ -11,16 +11,15 @@ from typing import Any
 
 from passion_components.data.outputs import check_replaceable
 from passion_components.files import write_text_atomically
-from passion_components.metrics.empties import empty_policy
+from passion_components.metrics.metric import METRICS
 from passion_components.modalities import all_subsets
+from passion_components.reports.cells import Cell, Column, Table, label, label_column, markdown_lines, mean_cell
 
 logger = logging.getLogger(__name__)
 
-PRESENT, ABSENT, NO_CASE = "●", "○", "–"
+PRESENT, ABSENT = "●", "○"
 TABLE_MARK = "Empty masks by policy"
 """Stands in every ``table.md``."""
-HEADINGS = {"dice": ("Dice, %", 100.0), "hd95": ("HD95, mm", 1.0), "hd": ("HD, mm", 1.0)}
-"""Metric -> its heading and the factor to the unit in it."""
 
 
 def subset_table_markdown(summary: Mapping[str, Any], modalities: Sequence[str]) -> str:
@@ -40,46 +39,50 @@ def subset_table_markdown(summary: Mapping[str, Any], modalities: Sequence[str])
     """
     if sorted(modalities) != sorted(summary["modalities"]):
         raise ValueError(f"expected the modalities {', '.join(summary['modalities'])}, got {', '.join(modalities)}")
-    blocks = [_caption(summary), "", *_table(summary, summary, modalities), ""]
+    blocks = [_caption(summary), "", *markdown_lines(_subset_table(summary, summary, modalities)), ""]
     if "complete_cases" in summary:
         of_complete = summary["complete_cases"]
         blocks += [f"The same over the cases that have every modality ({of_complete['n']}):", ""]
-        blocks += [*_table(summary, of_complete, modalities), ""]
+        blocks += [*markdown_lines(_subset_table(summary, of_complete, modalities)), ""]
     return "\n".join(blocks)
 
 
-def _table(summary: Mapping[str, Any], means: Mapping[str, Any], modalities: Sequence[str]) -> list[str]:
-    """Lines of a table of ``means``, which has ``subsets`` and ``mean_over_subsets``."""
+def _subset_table(summary: Mapping[str, Any], means: Mapping[str, Any], modalities: Sequence[str]) -> Table:
+    """A column per subset in ``means``, which has ``subsets`` and ``mean_over_subsets``."""
     by_members = {frozenset(name.split("+")): entry for name, entry in means["subsets"].items()}
     subsets = [frozenset(subset) for subset in all_subsets(modalities)]
     entries = [by_members[subset] for subset in subsets] + [means["mean_over_subsets"]]
 
-    marks = [[name] + [PRESENT if name in subset else ABSENT for subset in subsets] + [""] for name in modalities]
-    marks[0][-1] = "Avg."
-    rows = [_line(marks[0]), "|:---" + "|---:" * len(entries) + "|"] + [_line(row) for row in marks[1:]]
-    return rows + _score_rows(summary, entries)
+    marks = [[PRESENT if name in subset else ABSENT for subset in subsets] for name in modalities]
+    columns = [label_column(modalities[0]), *(Column(mark, ()) for mark in (*marks[0], "Avg."))]
+    rows = [_words(name, *of_name, "") for name, of_name in zip(modalities[1:], marks[1:], strict=True)]
+    rows += _score_rows(summary, entries)
+    return Table("table", "Scores by subset", _caption(summary), tuple(columns), 1, tuple(rows))
 
 
-def _score_rows(summary: Mapping[str, Any], entries: Sequence[Mapping[str, Any]]) -> list[str]:
+def _score_rows(summary: Mapping[str, Any], entries: Sequence[Mapping[str, Any]]) -> list[tuple[Cell, ...]]:
     """For each metric a heading and a row per region, then n and what the policy decided; a column per entry."""
     rows = []
     for metric in summary["metrics"]:
-        heading, factor = HEADINGS[metric]
-        rows.append(_line([f"**{heading}**"] + [""] * len(entries)))
+        rows.append(_words(f"**{METRICS[metric].heading}**", *[""] * len(entries)))
         for region in summary["regions"]:
-            rows.append(_line([region] + [_number(entry[metric][region], factor) for entry in entries]))
-    rows.append(_line(["n"] + [str(entry["n"]) for entry in entries]))
+            rows.append((label(region), *(mean_cell(metric, [entry[metric][region]]) for entry in entries)))
+    rows.append(_words("n", *(entry["n"] for entry in entries)))
     for region in summary["regions"]:
-        rows.append(_line([f"{region} both / one empty", *(_decided(entry, region) for entry in entries)]))
+        rows.append(_words(f"{region} both / one empty", *(_decided(entry, region) for entry in entries)))
     if _leaves_misses_out(summary):
         for region in summary["regions"]:
-            rows.append(_line([f"{region} missed", *(_missed(entry, region) for entry in entries)]))
+            rows.append(_words(f"{region} missed", *(_missed(entry, region) for entry in entries)))
     return rows
+
+
+def _words(*texts: str | int) -> tuple[Cell, ...]:
+    return tuple(map(label, texts))
 
 
 def _leaves_misses_out(summary: Mapping[str, Any]) -> bool:
     """Whether a region that was not found at all enters no mean, so that the means flatter."""
-    return any(math.isnan(empty_policy(summary["policy"]).one[metric]) for metric in summary["metrics"])
+    return any(math.isnan(METRICS[metric].if_empty(summary["policy"], both=False)) for metric in summary["metrics"])
 
 
 def _missed(entry: Mapping[str, Any], region: str) -> str:
@@ -101,20 +104,21 @@ def region_table_markdown(summary: Mapping[str, Any]) -> str:
     """
     means, metrics = summary["mean_over_subsets"], summary["metrics"]
     with_missed = _leaves_misses_out(summary)
-    heads = [*(HEADINGS[metric][0] for metric in metrics), "n", "both / one empty", *["missed"] * with_missed]
-    rows = [_line(["region", *heads]), "|:---" + "|---:" * len(heads) + "|"]
+    columns = [Column(METRICS[metric].heading, ()) for metric in metrics]
+    columns += [Column(heading, ()) for heading in ("n", "both / one empty", *["missed"] * with_missed)]
+    rows = []
     for region in summary["regions"]:
-        scores = [_number(means[metric][region], HEADINGS[metric][1]) for metric in metrics]
+        scores = [mean_cell(metric, [means[metric][region]]) for metric in metrics]
         missed = [_missed(means, region)] * with_missed
-        rows.append(_line([region, *scores, str(means["n"]), _decided(means, region), *missed]))
+        rows.append((label(region), *scores, *_words(means["n"], _decided(means, region), *missed)))
     caption = f"{summary['dataset']}, means over {summary['cases']} cases. {_rules(summary)}"
+    table = Table("table", "Scores by region", caption, (label_column("region"), *columns), 1, tuple(rows))
+    lines = [caption, "", *markdown_lines(table)]
     unpredicted = summary["run"].get("unpredicted", [])
     if unpredicted:
-        rows += [
-            "",
-            f"In no mean, since no prediction was there: {', '.join(unpredicted)} ({len(unpredicted)} labels).",
-        ]
-    return "\n".join([caption, "", *rows, ""])
+        names = ", ".join(unpredicted)
+        lines += ["", f"In no mean, since no prediction was there: {names} ({len(unpredicted)} labels)."]
+    return "\n".join([*lines, ""])
 
 
 def write_subset_table(*, output_dir: Path | str) -> None:
@@ -136,23 +140,13 @@ def _caption(summary: Mapping[str, Any]) -> str:
 
 def _rules(summary: Mapping[str, Any]) -> str:
     """What the policy for empty masks does to the metrics of a summary."""
-    policy = empty_policy(summary["policy"])
+    policy, metrics = summary["policy"], [METRICS[name] for name in summary["metrics"]]
     rules = []
-    for label, scores in (("both empty", policy.both), ("one empty", policy.one)):
-        if all(math.isnan(scores[metric]) for metric in summary["metrics"]):
-            rules.append(f"{label} in no mean")
+    for words, both in (("both empty", True), ("one empty", False)):
+        scores = [metric.shown(metric.if_empty(policy, both=both)) for metric in metrics]
+        if all(map(math.isnan, scores)):
+            rules.append(f"{words} in no mean")
             continue
-        cells = []
-        for metric in summary["metrics"]:
-            (name, unit), factor = HEADINGS[metric][0].split(", "), HEADINGS[metric][1]
-            cells.append(f"{name} {factor * scores[metric]:g} {unit}")
-        rules.append(f"{label} {', '.join(cells)}")
-    return f"{TABLE_MARK} `{policy.name}`: {'; '.join(rules)}; scores so decided are counted as both / one empty."
-
-
-def _number(value: float | None, factor: float) -> str:
-    return NO_CASE if value is None else f"{factor * value:.2f}"
-
-
-def _line(cells: Sequence[str]) -> str:
-    return "| " + " | ".join(cells) + " |"
+        of_metrics = [f"{metric.label} {score:g} {metric.unit}" for metric, score in zip(metrics, scores, strict=True)]
+        rules.append(f"{words} {', '.join(of_metrics)}")
+    return f"{TABLE_MARK} `{policy}`: {'; '.join(rules)}; scores so decided are counted as both / one empty."

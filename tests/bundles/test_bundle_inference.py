@@ -15,7 +15,7 @@ from scipy.ndimage import affine_transform
 from passion_components.data.datalists import load_datalist
 from passion_components.datasets import BRATS2020, MYOPS2020, dataset_spec
 from passion_components.inferers import modality_aware
-from passion_components.metrics.overlap import dice
+from passion_components.metrics import METRICS
 from passion_components.transforms.restore import RestoreLabelMapsd
 
 MODALITIES = BRATS2020.modalities
@@ -171,7 +171,7 @@ class TestAsEvaluated:
                 np.isin(labels, [code for code, index in spec.label_codes.items() if index in indices])
                 for labels in (prediction, truth)
             )
-            scores[row["subset"], row["region"]] = dice(predicted, true)
+            scores[row["subset"], row["region"]] = METRICS["dice"](predicted, true)
             assert float(row["value"]) == pytest.approx(scores[row["subset"], row["region"]], abs=1e-9)
         assert len(set(scores.values())) > n_subsets
 

@@ -1,4 +1,4 @@
-"""Dice and HD95 of two masks."""
+"""Dice and HD95 of two masks, and what every metric says of itself."""
 
 from __future__ import annotations
 
@@ -6,10 +6,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy import ndimage
 
-from passion_components.metrics import EMPTY_POLICIES, dice, empty_policy, hd95
-from passion_components.metrics.scores import METRICS, score_predictions
+from passion_components.metrics import METRICS, Metric, score_predictions
+from passion_components.metrics.metric import check_policy
+from passion_components.metrics.surface import bounding_box, eroded
 
+dice, hd95 = METRICS["dice"], METRICS["hd95"]
 PUBLISHED = Path(__file__).parents[1] / "data" / "metrics_published.npz"
 REGIONS = {"WT": (1, 2, 3), "TC": (1, 3), "ET": (3,)}
 
@@ -143,10 +146,17 @@ class TestEmptyMasks:
         mask = cube((4, 4, 4), (1, 1, 1), 2)
         assert (dice(mask, mask, policy="nan"), hd95(mask, mask, (1, 1, 1), policy="nan")) == (1.0, 0.0)
 
-    @pytest.mark.parametrize("policy", EMPTY_POLICIES)
-    def test_every_policy_knows_every_metric(self, policy):
-        rule = empty_policy(policy)
-        assert set(rule.both) == set(rule.one) == set(METRICS)
+    def test_a_metric_without_a_score_for_every_policy_is_refused(self):
+        with pytest.raises(ValueError, match="own: expected a score for brats, published, got brats"):
+            Metric(
+                name="own",
+                label="Own",
+                unit="ml",
+                more_is_better=False,
+                value=lambda pair: 0.0,
+                both_empty=0.0,
+                one_empty={"brats": 0.0},
+            )
 
     def test_brats_is_the_default(self):
         mask = cube((4, 4), (1, 1), 2)
@@ -154,7 +164,31 @@ class TestEmptyMasks:
 
     def test_an_unknown_policy_is_refused_with_the_accepted_ones(self):
         with pytest.raises(ValueError, match="'medpy'; accepted: brats, published, nan"):
-            empty_policy("medpy")
+            check_policy("medpy")
+
+
+@pytest.mark.parametrize("name", METRICS)
+def test_every_metric_says_which_way_is_better(name):
+    mask, metric = cube((4, 4, 4), (1, 1, 1), 2), METRICS[name]
+    perfect, missed = (metric(mask, other, (1, 1, 1)) for other in (mask, np.zeros_like(mask)))
+    assert (perfect > missed) is metric.more_is_better
+    assert metric.greatest is None or metric.shown(perfect) == metric.greatest
+
+
+def test_a_distance_without_a_spacing_is_refused():
+    mask = cube((4, 4, 4), (1, 1, 1), 2)
+    assert dice(mask, mask) == 1.0
+    with pytest.raises(ValueError, match="spacing must be 3 positive numbers of mm"):
+        hd95(mask, mask)
+
+
+@pytest.mark.parametrize("density", [0.0, 0.02, 0.9, 1.0])
+def test_box_and_erosion_are_those_of_scipy(density):
+    mask = np.zeros((7, 6, 5), dtype=bool)
+    mask[1:, :4, 2:] = np.random.default_rng(3).random((6, 4, 3)) < density
+    boxes = ndimage.find_objects(mask.view(np.uint8))
+    assert np.array_equal(mask[bounding_box(mask)], mask[boxes[0]] if boxes else np.zeros((0, 0, 0), bool))
+    assert np.array_equal(eroded(mask), ndimage.binary_erosion(mask))
 
 
 def test_scores_equal_those_of_the_published_evaluation():

@@ -8,7 +8,7 @@ import json
 import numpy as np
 import pytest
 
-from passion_components.metrics import ScoreBook, dice, hd95, score_case, score_predictions
+from passion_components.metrics import METRICS, ScoreBook, score_case, score_predictions
 
 REGIONS = {"whole": (1, 2), "core": (2,)}
 
@@ -43,7 +43,7 @@ class TestScorePredictions:
         assert list(scores.values) == ["whole", "core"] and scores.empty == {}
         for region, classes in REGIONS.items():
             masks = np.isin(prediction, classes), np.isin(target, classes)
-            assert scores.values[region] == {"dice": dice(*masks), "hd95": hd95(*masks, (1.0, 2.0, 3.0))}
+            assert scores.values[region] == {name: METRICS[name](*masks, (1.0, 2.0, 3.0)) for name in ("dice", "hd95")}
 
     def test_many_predictions_score_as_each_alone(self, labels):
         target, predictions = labels[0], labels[1:]
