@@ -344,7 +344,7 @@ class TestWeights:
             evaluate(
                 evaluator=evaluator,
                 dataset=CaseDataset([], dict),
-                record=EvaluationRecord(output_dir=tmp_path, spec=BRATS2020, settings={}),
+                record=EvaluationRecord(output_dir=tmp_path, spec=BRATS2020, settings={"policy": "brats"}),
                 network=network,
                 ckpt="",
                 output_dir=tmp_path,
