@@ -17,7 +17,7 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 
-from passion_components.data.datalists import load_datalist
+from passion_components.data.lists.datalist import load_datalist
 from passion_components.datasets import BRATS2020
 from passion_components.metrics import METRICS
 from passion_components.modalities import subset_name

@@ -26,8 +26,8 @@ from monai.bundle import ConfigWorkflow
 from safetensors.torch import save_file
 from tqdm import tqdm
 
-from passion_components.data.datalists import datalist_hash
-from passion_components.data.split_files import write_split
+from passion_components.data.lists.datalist import datalist_hash
+from passion_components.data.lists.split_files import write_split
 from passion_components.datasets import dataset_spec
 from passion_components.files import sha256_of, write_atomically, write_text_atomically
 from passion_components.handlers.checkpoint import save_tensors

@@ -16,7 +16,7 @@ from passion_components.cli.options import DatasetOption, dataset_for
 from passion_components.cli.prepare import print_parts
 from passion_components.cli.progress import progress
 from passion_components.data.checks.report import Report, check_datalist
-from passion_components.data.datalists import load_parts
+from passion_components.data.lists.datalist import load_parts
 from passion_components.data.outputs import check_replaceable
 from passion_components.files import write_text_atomically
 from passion_components.transforms.foreground import foreground_rule, has_contrast

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from passion_components.data.new_dataset import draft_dataset
+from passion_components.data.layouts.new_dataset import draft_dataset
 from passion_components.datasets import DATASETS, dataset_spec
 from passion_components.files import write_text_atomically
 

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from passion_components.data.datalists import dataset_of
+from passion_components.data.lists.datalist import dataset_of
 from passion_components.datasets import BRATS2020, DATASETS, DatasetSpec, dataset_spec
 
 DatasetOption = Annotated[

@@ -9,11 +9,11 @@ import typer
 
 from passion_components.cli.prepare import SplitOption, print_parts
 from passion_components.cli.progress import progress
-from passion_components.data.datalists import load_parts
+from passion_components.data.lists.datalist import load_parts
+from passion_components.data.lists.splits import parse_split
 from passion_components.data.phantoms.brain import write_brain_phantoms
 from passion_components.data.phantoms.heart import write_heart_phantoms
 from passion_components.data.phantoms.lgg import write_lgg_phantoms
-from passion_components.data.splits import parse_split
 from passion_components.datasets import BRATS2020, MYOPS2020
 
 app = typer.Typer(no_args_is_help=True, help="Draw phantoms: images and label maps made on the spot.")

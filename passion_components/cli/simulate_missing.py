@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from passion_components.cli.options import DatasetOption, dataset_for
-from passion_components.data import missing_rates
+from passion_components.data.lists import missing_rates
 from passion_components.modalities import all_subsets, subset_name, subset_table
 
 

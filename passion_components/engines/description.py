@@ -13,7 +13,7 @@ import torch
 from monai.transforms import Transform
 from torch import nn
 
-from passion_components.data.datalists import datalist_hash, file_hashes, load_datalist, missing_rates
+from passion_components.data.lists.datalist import datalist_hash, file_hashes, load_datalist, missing_rates
 from passion_components.datasets import DatasetSpec
 from passion_components.engines.settings import optimizer_settings, settings_of
 from passion_components.engines.weights_input import network_settings

@@ -17,11 +17,11 @@ from torch import nn
 from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
-from passion_components.data.dataset import CaseDataset
 from passion_components.data.errors import UserError
+from passion_components.data.layouts.scans import ScanFolder
+from passion_components.data.lists.split_files import write_split
 from passion_components.data.outputs import locked, remove_own
-from passion_components.data.scans import ScanFolder
-from passion_components.data.split_files import write_split
+from passion_components.data.training.dataset import CaseDataset
 from passion_components.engines.evaluator import SubsetEvaluator
 from passion_components.engines.failures import disk_line, error_line, in_words, try_folder
 from passion_components.engines.weights import load_weights, start_from, warn_of_training_cases

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from passion_components.backbones.base import SEPARATE_PREFIX
 from passion_components.backbones.weight_files import read_weights
 from passion_components.data.errors import UserError, by
-from passion_components.data.split_files import training_cases
+from passion_components.data.lists.split_files import training_cases
 from passion_components.engines.weights_input import (
     find_weights,
     input_of,

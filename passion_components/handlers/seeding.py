@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from ignite.engine import Engine, Events
 
-from passion_components.data.dataset import CaseDataset
+from passion_components.data.training.dataset import CaseDataset
 
 
 class EpochSeedHandler:

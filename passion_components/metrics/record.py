@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from passion_components.data.datalists import file_hashes
+from passion_components.data.lists.datalist import file_hashes
 from passion_components.data.outputs import check_replaceable, remove_own
 from passion_components.datasets import DatasetSpec
 from passion_components.files import write_text_atomically

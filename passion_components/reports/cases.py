@@ -12,10 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from passion_components.data.datalists import dataset_of, load_datalist
 from passion_components.data.errors import CaseError
-from passion_components.data.grid import check_one_grid
-from passion_components.data.volumes import read_volume
+from passion_components.data.lists.datalist import dataset_of, load_datalist
+from passion_components.data.reading.grid import check_one_grid
+from passion_components.data.reading.volumes import read_volume
 from passion_components.datasets import DatasetSpec, dataset_spec
 from passion_components.modalities import subset_name
 from passion_components.reports import slices

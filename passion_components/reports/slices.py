@@ -8,7 +8,7 @@ import nibabel as nib
 import numpy as np
 import torch
 
-from passion_components.data.volumes import Volume
+from passion_components.data.reading.volumes import Volume
 from passion_components.datasets import DatasetSpec
 from passion_components.transforms.foreground import foreground_rule
 

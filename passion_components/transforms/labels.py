@@ -10,7 +10,7 @@ import torch
 from monai.transforms import Transform
 
 from passion_components.data.errors import CaseError
-from passion_components.data.volumes import read_volume, with_geometry
+from passion_components.data.reading.volumes import read_volume, with_geometry
 from passion_components.datasets import DatasetSpec
 
 _MAX_LISTED = 8

@@ -12,10 +12,10 @@ import torch
 from monai.transforms import Transform
 
 from passion_components.data.errors import CaseError
-from passion_components.data.grid import check_one_grid
-from passion_components.data.image_files import shown_name
-from passion_components.data.resample import resample
-from passion_components.data.volumes import Volume, grid_of, non_finite_problem, read_volume, with_geometry
+from passion_components.data.reading.grid import check_one_grid
+from passion_components.data.reading.image_files import shown_name
+from passion_components.data.reading.resample import resample
+from passion_components.data.reading.volumes import Volume, grid_of, non_finite_problem, read_volume, with_geometry
 from passion_components.transforms.foreground import BACKGROUND_LEVELS, foreground_rule, has_contrast
 
 logger = logging.getLogger(__name__)

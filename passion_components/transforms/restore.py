@@ -18,10 +18,10 @@ from monai.utils import convert_to_tensor
 from monai.utils.enums import TraceKeys
 from torch import Tensor
 
-from passion_components.data.image_files import is_nifti, split_index
-from passion_components.data.nifti import load_image, nifti_image
 from passion_components.data.outputs import IMAGE_MARK, check_replaceable
-from passion_components.data.volumes import read_volume
+from passion_components.data.reading.image_files import is_nifti, split_index
+from passion_components.data.reading.nifti import load_image, nifti_image
+from passion_components.data.reading.volumes import read_volume
 from passion_components.datasets import DatasetSpec
 from passion_components.files import write_atomically
 from passion_components.transforms.labels import to_file_codes

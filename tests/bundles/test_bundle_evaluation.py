@@ -7,8 +7,8 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from passion_components.data.datalists import load_datalist
-from passion_components.data.volumes import read_volume
+from passion_components.data.lists.datalist import load_datalist
+from passion_components.data.reading.volumes import read_volume
 from passion_components.datasets import BRATS2020
 from passion_components.handlers.scores import SubsetScoresHandler
 from passion_components.metrics import score_case

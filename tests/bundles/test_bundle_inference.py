@@ -12,7 +12,7 @@ import torch
 from nibabel.orientations import axcodes2ornt, ornt_transform
 from scipy.ndimage import affine_transform
 
-from passion_components.data.datalists import load_datalist
+from passion_components.data.lists.datalist import load_datalist
 from passion_components.datasets import BRATS2020, MYOPS2020, dataset_spec
 from passion_components.inferers import modality_aware
 from passion_components.metrics import METRICS

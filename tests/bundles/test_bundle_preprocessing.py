@@ -11,7 +11,7 @@ import pytest
 import torch
 from monai.bundle import ConfigParser
 
-from passion_components.data.datalists import load_datalist
+from passion_components.data.lists.datalist import load_datalist
 
 BUNDLES = Path(__file__).resolve().parents[2] / "bundles"
 DATASETS = {"brats2020": "phantoms", "myops2020": "heart_phantoms", "tcga_lgg": "slice_phantoms"}

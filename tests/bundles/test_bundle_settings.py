@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from monai.bundle import ConfigParser, verify_net_in_out
 
-from passion_components.data.datalists import load_datalist
+from passion_components.data.lists.datalist import load_datalist
 from passion_components.datasets import dataset_spec
 from passion_components.engines.config_keys import keys_in_use
 

@@ -6,7 +6,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from passion_components.data.datalists import write_datalist
+from passion_components.data.lists.datalist import write_datalist
 from passion_components.datasets import dataset_spec
 
 SEQUENCES = ("dwi", "adc", "flair", "swi", "t2_star")

@@ -9,7 +9,7 @@ import pytest
 from typer.testing import CliRunner
 
 from passion_components.cli import app, main
-from passion_components.data.datalists import dataset_of, load_parts, write_datalist
+from passion_components.data.lists.datalist import dataset_of, load_parts, write_datalist
 from passion_components.datasets import BRATS2020, DATASETS, dataset_spec
 
 STROKE = {

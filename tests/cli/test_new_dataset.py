@@ -8,7 +8,7 @@ import pytest
 from typer.testing import CliRunner
 
 from passion_components.cli import app
-from passion_components.data.file_names import read_file_name
+from passion_components.data.layouts.file_names import read_file_name
 from passion_components.datasets import dataset_spec
 
 

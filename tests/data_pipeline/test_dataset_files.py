@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from passion_components import datasets
-from passion_components.data.file_names import read_name
+from passion_components.data.layouts.file_names import read_name
 from passion_components.datasets import BRATS2020, DATASETS, MYOPS2020, TCGA_LGG, DatasetSpec, dataset_spec
 from passion_components.datasets.reading import FOREGROUNDS, OPTIONAL, REQUIRED, read_dataset
 from passion_components.transforms.foreground import FOREGROUND_RULES

@@ -9,7 +9,7 @@ import torch
 import torch.distributed as dist
 from torch import nn
 
-from passion_components.data.dataset import CaseDataset
+from passion_components.data.training.dataset import CaseDataset
 from passion_components.datasets import BRATS2020
 from passion_components.engines.runs import evaluate
 from passion_components.metrics import CaseScores

@@ -10,10 +10,10 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from passion_components.data.dataset import CaseDataset
 from passion_components.data.errors import CaseError, UserError
+from passion_components.data.layouts.scans import ScanFolder
 from passion_components.data.outputs import IMAGE_MARK
-from passion_components.data.scans import ScanFolder
+from passion_components.data.training.dataset import CaseDataset
 from passion_components.datasets import BRATS2020
 from passion_components.engines import failures
 from passion_components.engines.failures import error_line

@@ -12,7 +12,7 @@ import pytest
 import torch
 from ignite.engine import Engine, Events
 
-from passion_components.data.dataset import CaseDataset
+from passion_components.data.training.dataset import CaseDataset
 from passion_components.engines.weights_input import read_about
 from passion_components.files import sha256_of
 from passion_components.handlers.checkpoint import NonFiniteWeightsError, ResumeError, TrainingCheckpointHandler

@@ -17,10 +17,10 @@ import torch
 from monai.data.utils import dev_collate
 from monai.handlers import StatsHandler
 
-from passion_components.data.datalists import load_datalist
-from passion_components.data.dataset import CaseDataset
 from passion_components.data.errors import CaseError, UserError
-from passion_components.data.volumes import read_volume
+from passion_components.data.lists.datalist import load_datalist
+from passion_components.data.reading.volumes import read_volume
+from passion_components.data.training.dataset import CaseDataset
 from passion_components.engines import failures
 from passion_components.engines.failures import error_line, in_words, on_command_line, tell_in_one_line, try_folder
 from passion_components.engines.trainer import MultiPathTrainer

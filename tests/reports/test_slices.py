@@ -9,8 +9,8 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from passion_components.data.grid import Grid
-from passion_components.data.volumes import Volume
+from passion_components.data.reading.grid import Grid
+from passion_components.data.reading.volumes import Volume
 from passion_components.datasets import BRATS2020, MYOPS2020
 from passion_components.reports import slices
 

@@ -14,9 +14,9 @@ import torch
 
 from passion_components.data.checks.label_place import LabelPlace, LabelSurface, repeated_slices
 from passion_components.data.errors import CaseError
-from passion_components.data.grid import Grid
-from passion_components.data.image_files import split_index
-from passion_components.data.volumes import Volume, read_volume
+from passion_components.data.reading.grid import Grid
+from passion_components.data.reading.image_files import split_index
+from passion_components.data.reading.volumes import Volume, read_volume
 from passion_components.files import content_hash
 
 DIM = 0.05
@@ -142,7 +142,7 @@ def read_case_facts(
     """Read the files of a case to their ends; what is wrong with them is told in the facts, never raised.
 
     Args:
-        files: images as of :func:`~passion_components.data.volumes.read_volume`, by their keys in the datalist.
+        files: images as of :func:`~passion_components.data.reading.volumes.read_volume`, by their keys in the datalist.
         case: how the case is called in messages.
         has_contrast: whether a sequence, float32 (*S), counts as present.
 

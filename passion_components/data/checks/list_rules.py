@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 
 from passion_components.data.checks.findings import CheckedCase, Finding, Kind
-from passion_components.data.label_codes import codes_that_never_meet
-from passion_components.data.splits import patients_in_parts
+from passion_components.data.lists.label_codes import codes_that_never_meet
+from passion_components.data.lists.splits import patients_in_parts
 from passion_components.datasets import DatasetSpec
 
 _MAX_LISTED = 5

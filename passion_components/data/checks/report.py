@@ -18,8 +18,8 @@ from passion_components.data.checks.facts import FileFacts, read_case_facts
 from passion_components.data.checks.findings import CheckedCase, Finding, Kind
 from passion_components.data.checks.label_place import LabelPlace
 from passion_components.data.checks.list_rules import list_findings
-from passion_components.data.datalists import label_scheme, load_parts, presence_table
 from passion_components.data.errors import UserError
+from passion_components.data.lists.datalist import label_scheme, load_parts, presence_table
 from passion_components.datasets import DatasetSpec
 
 _Task = tuple[dict[str, Path], str]
@@ -108,8 +108,8 @@ def check_datalist(
         resample_to: sequence to whose grid a run will bring the others; cases that have it may lie on several grids.
 
     Raises:
-        FileNotFoundError, ValueError: as :func:`~passion_components.data.datalists.load_parts`; a label scheme or a
-            sequence to resample to that the data set has not; no jobs.
+        FileNotFoundError, ValueError: as :func:`~passion_components.data.lists.datalist.load_parts`; a label scheme
+            or a sequence to resample to that the data set has not; no jobs.
         UserError: a reading process was ended from outside.
     """
     if jobs < 1:

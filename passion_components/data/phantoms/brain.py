@@ -12,6 +12,7 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 
+from passion_components.data.lists.splits import DEFAULT_SPLIT
 from passion_components.data.phantoms.collection import checked_size, phantom_nifti, write_collection
 from passion_components.data.phantoms.fields import (
     binomial_blur,
@@ -22,7 +23,6 @@ from passion_components.data.phantoms.fields import (
     tube,
     voxel_grid,
 )
-from passion_components.data.splits import DEFAULT_SPLIT
 from passion_components.datasets import BRATS2020
 
 MIN_SIZE = (16, 16, 16)
@@ -96,7 +96,7 @@ def write_brain_phantoms(
         cases: how many; case n is the same whatever their number.
         size: voxels of 1 mm along x, y, z.
         seed: of the patients and of their split.
-        split: shares of the parts, as of :func:`~passion_components.data.splits.split_cases`.
+        split: shares of the parts, as of :func:`~passion_components.data.lists.splits.split_cases`.
         progress: called with the name of each case that is written.
 
     Returns:

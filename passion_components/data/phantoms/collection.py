@@ -9,9 +9,9 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 
-from passion_components.data.datalists import write_datalist
-from passion_components.data.nifti import nifti_image
-from passion_components.data.splits import split_cases
+from passion_components.data.lists.datalist import write_datalist
+from passion_components.data.lists.splits import split_cases
+from passion_components.data.reading.nifti import nifti_image
 from passion_components.datasets import DatasetSpec
 from passion_components.files import write_atomically
 

@@ -12,6 +12,7 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 
+from passion_components.data.lists.splits import DEFAULT_SPLIT
 from passion_components.data.phantoms.collection import checked_size, phantom_nifti, write_collection
 from passion_components.data.phantoms.fields import (
     binomial_blur,
@@ -20,7 +21,6 @@ from passion_components.data.phantoms.fields import (
     subject_streams,
     voxel_grid,
 )
-from passion_components.data.splits import DEFAULT_SPLIT
 from passion_components.datasets import MYOPS2020
 
 MIN_SIZE, MAX_SIZE = (16, 16), (512, 512)
@@ -96,7 +96,7 @@ def write_heart_phantoms(
         cases: how many; case n is the same whatever their number.
         size: nominal voxels along x, y, as of :func:`draw_heart`.
         seed: of the patients and of their split.
-        split: shares of the parts, as of :func:`~passion_components.data.splits.split_cases`.
+        split: shares of the parts, as of :func:`~passion_components.data.lists.splits.split_cases`.
         progress: called with the name of each case that is written.
 
     Returns:

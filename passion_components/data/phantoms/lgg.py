@@ -9,7 +9,7 @@ from pathlib import Path
 import itk
 import numpy as np
 
-from passion_components.data.lgg import CHANNELS
+from passion_components.data.layouts.lgg import CHANNELS
 from passion_components.data.phantoms.brain import draw_brain
 from passion_components.data.phantoms.collection import check_collection
 from passion_components.data.phantoms.fields import random_stream

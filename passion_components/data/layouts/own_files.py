@@ -1,0 +1,226 @@
+"""Cases that the user describes: by patterns of file names, or in a table."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from passion_components.data.case_names import checked_case_name
+from passion_components.data.layouts.file_names import read_file_name, read_name
+from passion_components.data.layouts.found_cases import FoundCases
+from passion_components.data.lists.datalist import PARTS
+from passion_components.data.reading.image_files import ACCEPTED_IMAGES, images_below, is_image, split_index, stem
+from passion_components.data.words import nearest
+from passion_components.datasets import DatasetSpec
+
+_FIELD = re.compile(r"\{(\w+)\}")
+_MAX_NAMED = 3
+
+
+def parse_patterns(texts: Sequence[str], spec: DatasetSpec) -> dict[str, str]:
+    """Patterns by modality or ``label`` from texts like ``t1=*_T1.nii.gz``.
+
+    Raises:
+        ValueError: another form, an unknown or repeated name, a pattern without ``*`` or out of the folder.
+    """
+    patterns: dict[str, str] = {}
+    for text in texts:
+        name, _, pattern = text.partition("=")
+        key = _key(name.strip(), spec)
+        if key is None or not pattern:
+            accepted = (*spec.modalities, "label")
+            raise ValueError(
+                f"pattern {text!r}: expected name=pattern with a name among {', '.join(accepted)}"
+                f"{nearest(name, accepted)}"
+            )
+        if key in patterns:
+            raise ValueError(f"pattern {text!r}: {key} has a pattern already ({patterns[key]}); expected one for each")
+        _check_pattern(text, pattern)
+        patterns[key] = pattern
+    if not patterns.keys() - {"label"}:
+        raise ValueError(f"patterns: expected at least one of {', '.join(spec.modalities)}")
+    return patterns
+
+
+def find_by_patterns(source: Path, patterns: Mapping[str, str], spec: DatasetSpec) -> FoundCases:
+    """Cases whose files match ``patterns`` (modality or ``label`` -> pattern); without ``/`` at any depth.
+
+    A case is named by ``{case}``, or by ``{patient}`` and ``{visit}`` together (``P1_2024``), each standing for any
+    letters of one name; without them by the only ``*`` of the last part with one: ``*_T1.nii.gz``, ``*/T1.nii.gz`` and
+    ``{case}_AX_T1_*.nii.gz`` all find P1. Scans of one ``{patient}`` get into one part. A file that several
+    patterns match belongs to the one with more letters of its own; one whose name says another sequence than
+    the pattern (T1 with contrast) is left out and told. Without a pattern for labels the cases have none.
+
+    Raises:
+        FileNotFoundError: not one case.
+    """
+    found = FoundCases()
+    keys: dict[Path, str] = {}
+    for key, pattern in sorted(patterns.items(), key=lambda entry: -_letters(entry[1])):
+        glob = _FIELD.sub("*", pattern)
+        matches = sorted(source.glob(glob) if "/" in pattern else source.rglob(glob))
+        if not matches:
+            found.notes.append(f"{key}: no file in {source} matches {pattern}")
+        for file in matches:
+            if not is_image(file):
+                found.notes.append(f"{file}: matches the pattern of {key} but is no image; accepted: {ACCEPTED_IMAGES}")
+            elif file not in keys and _case_name(file.relative_to(source), pattern) is not None:
+                keys[file] = key
+    files: dict[str, dict[str, list[Path]]] = defaultdict(lambda: defaultdict(list))
+    for file, key in keys.items():
+        named = _named_otherwise(file, key, patterns[key], spec)
+        if named:
+            found.notes.append(
+                f"{file}: matches the pattern of {key}, but its name says {named}; left out, give {named} a --pattern"
+            )
+        else:
+            case = str(_case_name(file.relative_to(source), patterns[key]))
+            files[case][key].append(file.absolute())
+            patient = _fields(file.relative_to(source), patterns[key]).get("patient")
+            if patient is not None:
+                found.patients[case] = patient
+    left = [file for file in images_below(source, found.notes) if file not in keys]
+    if left:
+        names = ", ".join(file.name for file in left[:_MAX_NAMED]) + (", ..." if len(left) > _MAX_NAMED else "")
+        found.notes.append(f"{len(left)} images match no pattern and are not used: {names}")
+    for case, of_case in files.items():
+        found.add(case, of_case, label=patterns.get("label", ""))
+    return found.need_cases(source, [f"{key}={pattern}" for key, pattern in patterns.items()])
+
+
+def find_in_table(path: Path, spec: DatasetSpec) -> FoundCases:
+    """Cases of a table with the columns ``case``, any of the modalities, and if wanted ``label`` and ``part``.
+
+    The first line tells whether columns are cut at commas, semicolons or tabs. Paths are absolute or relative to the
+    file; an empty cell is an absent sequence.
+
+    Raises:
+        FileNotFoundError: not one case.
+        ValueError: no text in UTF-8, no such columns, a column that is none, a row without a case, an unknown part.
+    """
+    found = FoundCases()
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError:
+        raise ValueError(f"{path}: is not a text file in UTF-8; save the table as CSV UTF-8") from None
+    table = csv.DictReader(io.StringIO(text), delimiter=max(",;\t", key=text.partition("\n")[0].count), strict=True)
+    try:
+        keys = _columns(path, table.fieldnames or (), spec)
+        rows = [(table.line_num, row) for row in table if any(row.values())]
+    except csv.Error as error:
+        raise ValueError(f"{path}: is no valid CSV ({error}); is a quote opened that nothing closes?") from None
+    names = set()
+    for number, row in rows:
+        values = {keys[column]: (value or "").strip() for column, value in row.items() if column in keys}
+        case, part = values.pop("case"), values.pop("part", "")
+        if not case or case in names:
+            raise ValueError(
+                f"{path}: line {number} has {'a case again: ' + case if case else 'no case'}; expected one"
+            )
+        checked_case_name(case, f"{path}: line {number}")
+        if part and part not in PARTS:
+            raise ValueError(f"{path}: line {number} has the part {part!r}; accepted: {', '.join(PARTS)}")
+        names.add(case)
+        files = {key: [str(path.parent.absolute() / value)] for key, value in values.items() if value}
+        gone = [file for (file,) in files.values() if not split_index(file)[0].exists()]
+        if gone:
+            found.notes.append(f"{case}: {gone[0]} does not exist; left out")
+            continue
+        found.add(case, files)
+        if part:
+            found.parts[case] = part
+    return found.need_cases(path, [f"a row with {', '.join(keys)}"])
+
+
+def _columns(path: Path, names: Sequence[str], spec: DatasetSpec) -> dict[str, str]:
+    """Column -> what it holds."""
+    accepted = ("case", *spec.modalities, "label", "part")
+    keys = {name: key for name in names if (key := _key(name.strip(), spec, "case", "part"))}
+    for name in set(names) - set(keys):
+        raise ValueError(f"{path}: unknown column {name!r}{nearest(name, accepted)}; accepted: {', '.join(accepted)}")
+    if (
+        "case" not in keys.values()
+        or len(set(keys.values())) < len(keys)
+        or not set(keys.values()) & set(spec.modalities)
+    ):
+        raise ValueError(f"{path}: expected the columns case and {', '.join(spec.modalities)}, each once, got {names}")
+    return keys
+
+
+def _key(name: str, spec: DatasetSpec, *others: str) -> str | None:
+    """The modality that a word spells, ``label``, or one of the others; None for any other word."""
+    if name.lower() in ("label", *others):
+        return name.lower()
+    read = read_name(name, spec)
+    return read.key if read.is_scan and not read.beginning else None
+
+
+def _check_pattern(text: str, pattern: str) -> None:
+    """Refuse a pattern that does not say what the name of a case is."""
+    fields = set(_FIELD.findall(pattern))
+    if not fields and "*" not in pattern or Path(pattern).is_absolute() or ".." in Path(pattern).parts:
+        raise ValueError(
+            f"pattern {text!r}: expected a pattern below the folder with a * or {{case}} for the name of the case, "
+            f"like *_T1.nii.gz or {{case}}/T1.nii.gz"
+        )
+    if fields - {"case", "patient", "visit"} or fields == {"visit"} or fields > {"case"}:
+        raise ValueError(f"pattern {text!r}: accepted are {{case}}, or {{patient}} with or without {{visit}}")
+    stars = next((part.count("*") for part in reversed(Path(pattern).parts) if "*" in part and part != "**"), 0)
+    if not fields and stars > 1:
+        first = pattern.rpartition("/")[0] + "/" if "/" in pattern else ""
+        raise ValueError(
+            f"pattern {text!r}: which * is the case? write {{case}} for it, "
+            f"like {first}{pattern[len(first) :].replace('*', '{case}', 1)}"
+        )
+
+
+def _letters(pattern: str) -> int:
+    return len(re.sub(r"[*?]", "", _FIELD.sub("", pattern)))
+
+
+def _named_otherwise(file: Path, key: str, pattern: str, spec: DatasetSpec) -> str | None:
+    """The other sequence that a file's name says, if the pattern does not say it too."""
+    named = read_file_name(file, spec)
+    asked = read_name(re.sub(r"[*?]", "", _FIELD.sub("", stem(Path(pattern)))), spec)
+    return named.key if key != "label" and named.is_scan and named.key not in (key, asked.key) else None
+
+
+def _case_name(file: Path, pattern: str) -> str | None:
+    """The name of the case that a file matched by ``pattern`` belongs to; None where its fields contradict."""
+    if _FIELD.search(pattern):
+        values = _fields(file, pattern)
+        return "_".join(values[name].strip() for name in ("case", "patient", "visit") if name in values) or None
+    for part, name in zip(reversed(Path(pattern).parts), reversed(file.parts), strict=False):
+        if "*" in part and part != "**":
+            match = _expression(part).fullmatch(name)
+            return match[1].strip() if match and match[1] else name
+    return file.parent.name
+
+
+def _fields(file: Path, pattern: str) -> dict[str, str]:
+    """What the fields of a pattern stand for in a file that it matches."""
+    match = _expression(pattern).fullmatch(file.as_posix() if "/" in pattern else file.name)
+    return match.groupdict() if match else {}
+
+
+def _expression(pattern: str) -> re.Pattern[str]:
+    """A pattern as a regular expression, a field that comes again standing for the same letters."""
+    seen: set[str] = set()
+    pieces = []
+    for piece in re.split(r"(\{\w+\}|\*\*/|[*?]|\[!?[^\]/]+\])", pattern):
+        field = _FIELD.fullmatch(piece)
+        if field and field[1] in seen:
+            pieces.append(f"(?P={field[1]})")
+        elif field:
+            seen.add(field[1])
+            pieces.append(f"(?P<{field[1]}>[^/]+?)")
+        elif among := re.fullmatch(r"\[(!?)(.+)\]", piece):
+            letters = re.sub(r"([\\^\[])", r"\\\1", among[2])
+            pieces.append(f"[{among[1] and '^'}{letters}]")
+        else:
+            pieces.append({"*": "([^/]*)", "?": "[^/]", "**/": "(?:.*/)?"}.get(piece, re.escape(piece)))
+    return re.compile("".join(pieces), re.IGNORECASE | re.DOTALL)

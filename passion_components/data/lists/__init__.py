@@ -1,0 +1,1 @@
+"""Datalists: made from what layouts find, read, split, thinned out."""

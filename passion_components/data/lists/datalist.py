@@ -1,0 +1,296 @@
+"""Datalists: which cases a data set has, which files they consist of, and to which part they belong.
+
+``{"training": [...], "validation": [...], "test": [...]}``; a case is ``{"case": "P1", "flair": "P1/flair.nii.gz",
+"label": "P1/seg.nii.gz"}``. No key means that the sequence is absent. Paths are absolute or relative to the datalist;
+``file.nii.gz#2`` is the third volume of a 4D file, a folder is a DICOM series. ``"label_scheme": "name"`` beside the
+parts names the scheme of the label files where it is not the data set's first, ``"dataset"`` the data set: a name, or
+the path of its JSON file.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from passion_components.data.case_names import checked_case_name
+from passion_components.data.reading.image_files import split_index
+from passion_components.datasets import DATASETS, DatasetSpec, dataset_spec, known_sequence
+from passion_components.files import content_hashes, write_atomically
+
+_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
+PARTS = ("training", "validation", "test")
+
+
+def load_datalist(path: Path | str, part: str, modalities: Sequence[str]) -> list[dict[str, str]]:
+    """Cases of one part.
+
+    Args:
+        path: the JSON file.
+        part: ``training``, ``validation`` or ``test``; it may be empty.
+        modalities: names of the data set's sequences.
+
+    Returns:
+        Per case ``case`` and, where the case has them, absolute paths under the modalities' names and ``label``.
+
+    Raises:
+        FileNotFoundError: no such datalist.
+        ValueError: anything in it that is not as described above, in one line.
+    """
+    if part not in PARTS:
+        raise ValueError(f"unknown part {part!r} of a datalist; accepted: {', '.join(PARTS)}")
+    content = _read(path)
+    if part not in content:
+        found = ", ".join(name for name in PARTS if name in content) or "none"
+        raise ValueError(f"{path}: has no part {part!r}; parts found: {found}; an empty part is written as []")
+    return _cases_of(path, part, content[part], modalities)
+
+
+def load_parts(path: Path | str, modalities: Sequence[str]) -> dict[str, list[dict[str, str]]]:
+    """Cases of every part that the datalist has, each as of :func:`load_datalist`.
+
+    Raises:
+        FileNotFoundError, ValueError: as :func:`load_datalist`; a datalist without any part.
+    """
+    content = _read(path)
+    parts = {part: _cases_of(path, part, content[part], modalities) for part in PARTS if part in content}
+    if not parts:
+        raise ValueError(f"{path}: has none of the parts {', '.join(PARTS)}")
+    return parts
+
+
+def label_scheme(path: Path | str) -> str | None:
+    """The scheme of the label files that a datalist names, None where it names none.
+
+    Raises:
+        FileNotFoundError, ValueError: no such file, or one that cannot be read as a datalist; a scheme that is no name.
+    """
+    scheme = _read(path).get("label_scheme")
+    if scheme is not None and not isinstance(scheme, str):
+        raise ValueError(f"{path}: label_scheme must be a name, got {scheme!r}")
+    return scheme
+
+
+def dataset_of(path: Path | str) -> DatasetSpec | None:
+    """The data set that a datalist names, None where it names none.
+
+    Raises:
+        FileNotFoundError, ValueError: as :func:`label_scheme`, and :func:`~passion_components.datasets.dataset_spec`.
+    """
+    named = _read(path).get("dataset")
+    if named is None:
+        return None
+    if not isinstance(named, str) or not (named in DATASETS or named.endswith(".json")):
+        raise ValueError(f"{path}: dataset must be {', '.join(DATASETS)} or the path of a JSON file, got {named!r}")
+    if named in DATASETS:
+        return DATASETS[named]
+    try:
+        return dataset_spec(Path(path).absolute().parent / named)
+    except FileNotFoundError:
+        raise FileNotFoundError(
+            f"{path}: names the data set {named}, which does not exist; correct the path, or name the file"
+        ) from None
+
+
+def write_datalist(
+    path: Path | str,
+    parts: Mapping[str, Iterable[Mapping[str, str]]],
+    *,
+    label_scheme: str | None = None,
+    dataset: DatasetSpec | None = None,
+    **notes: str,
+) -> Path:
+    """Write a datalist; files below its folder are written relative to it, others absolute. Returns its path.
+
+    ``notes`` stand before the parts; nothing reads them as cases.
+    """
+    path = Path(path)
+    folder = path.parent.absolute()
+
+    def portable(file: str) -> str:
+        absolute = Path(os.path.abspath(file))
+        return absolute.relative_to(folder).as_posix() if absolute.is_relative_to(folder) else str(absolute)
+
+    content: dict[str, Any] = dict(notes)
+    if dataset is not None:
+        content["dataset"] = dataset.name if dataset.file is None else portable(str(dataset.file))
+    if label_scheme is not None:
+        content["label_scheme"] = label_scheme
+    content |= {
+        part: [{key: value if key == "case" else portable(value) for key, value in case.items()} for case in cases]
+        for part, cases in parts.items()
+    }
+    text = json.dumps(content, indent=2) + "\n"
+
+    def write(file: Path) -> None:
+        file.write_text(text, encoding="utf-8")
+
+    write_atomically(path, write)
+    return path
+
+
+def new_datalist(folder: Path) -> Path:
+    """Where the datalist of a folder goes that has none yet.
+
+    Raises:
+        ValueError: it has one.
+    """
+    path = folder / "datalist.json"
+    if path.exists():
+        raise ValueError(f"{path}: exists already; remove it first, or name another folder")
+    return path
+
+
+def presence_table(cases: Sequence[Mapping[str, str]], modalities: Sequence[str]) -> torch.Tensor:
+    """Which case has which modality: bool tensor of shape (N, M)."""
+    rows = [[name in case for name in modalities] for case in cases]
+    return torch.tensor(rows, dtype=torch.bool).reshape(len(rows), len(modalities))
+
+
+def missing_rates(path: Path | str, modalities: Sequence[str]) -> dict[str, float]:
+    """Share of the training cases that lack each modality (MR_m of the paper), as realised in a datalist.
+
+    Raises:
+        FileNotFoundError, ValueError: as :func:`load_datalist`; no training case at all, or none that has a modality.
+    """
+    cases = load_datalist(path, "training", modalities)
+    if not cases:
+        raise ValueError(f"{path}: part 'training' is empty; expected at least one case")
+    rates = (~presence_table(cases, modalities)).double().mean(0).tolist()
+    for name, rate in zip(modalities, rates, strict=True):
+        if rate == 1:
+            raise ValueError(f"{path}: no case of part 'training' has {name}; expected at least one for every sequence")
+    return dict(zip(modalities, rates, strict=True))
+
+
+def datalist_hash(path: Path | str) -> str:
+    """SHA-256 of what a datalist says: label scheme, parts, cases in their order, keys and file names.
+
+    Folders are left out, so the hash stays when the data or the datalist move.
+
+    Raises:
+        FileNotFoundError, ValueError: no such file, or one that cannot be read as a datalist.
+    """
+    content = _read(path)
+    said: dict[str, Any] = {"label_scheme": content["label_scheme"]} if "label_scheme" in content else {}
+    said |= {
+        part: [
+            {key: Path(value).name if key != "case" else value for key, value in case.items() if isinstance(value, str)}
+            for case in _entries(path, part, content[part])
+        ]
+        for part in PARTS
+        if part in content
+    }
+    return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
+
+
+def file_hashes(cases: Sequence[Mapping[str, str]]) -> dict[str, dict[str, str | None]]:
+    """What the files of cases, of one part, hold: case -> key -> hash, None for a file that cannot be read.
+
+    The hash is that of :func:`~passion_components.files.content_hash`, for a volume of a 4D file with its index.
+    """
+    parts = {(case["case"], key): split_index(file) for case in cases for key, file in case.items() if key != "case"}
+    hashes = content_hashes(path for path, _ in parts.values())
+    found: dict[str, dict[str, str | None]] = {case["case"]: {} for case in cases}
+    for (case, key), (path, index) in parts.items():
+        digest = hashes[path]
+        found[case][key] = digest if digest is None or index is None else f"{digest}#{index}"
+    return found
+
+
+def check_files_exist(cases: Iterable[Mapping[str, str]]) -> None:
+    """Raise FileNotFoundError for the first file of the cases that is not there, naming case, key and file."""
+    for case in cases:
+        for key, file in case.items():
+            if key != "case" and not split_index(file)[0].exists():
+                raise FileNotFoundError(
+                    f"case {case['case']!r}: {key} is listed as {file}, which does not exist; "
+                    f"correct the path in the datalist, or leave {key} out where the case lacks it"
+                )
+
+
+def _read(path: Path | str) -> dict[str, Any]:
+    try:
+        text = Path(path).read_text(encoding="utf-8-sig")
+    except FileNotFoundError:
+        raise FileNotFoundError(
+            f"{path}: no such datalist; make one with `passion prepare` or `passion phantom`"
+        ) from None
+    except IsADirectoryError:
+        raise ValueError(f"{path}: is a folder; expected a datalist, a JSON file") from None
+    except UnicodeDecodeError:
+        raise ValueError(f"{path}: is not a text file; expected a datalist in JSON") from None
+    try:
+        content = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise ValueError(f"{path}: is not valid JSON: {error.msg} in line {error.lineno}") from None
+    except RecursionError:
+        raise ValueError(f"{path}: is nested too deeply; expected lists of cases in an object of parts") from None
+    if _SURROGATE.search(text) and not _encodable(content):
+        raise ValueError(f"{path}: holds half of a character (a lone surrogate, \\ud800 to \\udfff); write it in UTF-8")
+    if not isinstance(content, dict):
+        raise ValueError(
+            f"{path}: expected an object with the parts {', '.join(PARTS)}, got a {type(content).__name__}"
+        )
+    return content
+
+
+def _encodable(content: Any) -> bool:
+    """Whether every name and path in it can be written to a file."""
+    try:
+        json.dumps(content, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _entries(path: Path | str, part: str, entries: Any) -> list[dict[str, Any]]:
+    """The part as a list of objects that each have a name of their own."""
+    if not isinstance(entries, list):
+        raise ValueError(f"{path}: part {part!r} must be a list of cases, got a {type(entries).__name__}")
+    names: set[str] = set()
+    for number, entry in enumerate(entries, 1):
+        if not isinstance(entry, dict) or not isinstance(entry.get("case"), str) or not entry["case"]:
+            raise ValueError(f'{path}: entry {number} of part {part!r} has no name; expected {{"case": "...", ...}}')
+        checked_case_name(entry["case"], f"{path}: entry {number} of part {part!r}")
+        if entry["case"] in names:
+            raise ValueError(f"{path}: case {entry['case']!r} occurs twice in part {part!r}; expected every case once")
+        names.add(entry["case"])
+    return entries
+
+
+def _cases_of(path: Path | str, part: str, entries: Any, modalities: Sequence[str]) -> list[dict[str, str]]:
+    folder = Path(path).absolute().parent
+    cases = []
+    for entry in _entries(path, part, entries):
+        where = f"{path}: case {entry['case']!r}"
+        _check_keys(where, entry, modalities)
+        files = {key: os.path.abspath(folder / entry[key]) for key in (*modalities, "label") if key in entry}
+        if not files.keys() & set(modalities):
+            others = [key for key in entry if known_sequence(key)]
+            hint = f"; it has {', '.join(others)}: is the datalist of another data set?" if others else ""
+            raise ValueError(f"{where} has no modality; expected at least one of {', '.join(modalities)}{hint}")
+        cases.append({"case": entry["case"], **files})
+    return cases
+
+
+def _check_keys(where: str, entry: Mapping[str, Any], modalities: Sequence[str]) -> None:
+    """Refuse what would silently turn a sequence into an absent one; keys that resemble none are someone's notes."""
+    accepted = (*modalities, "label")
+    for key, value in entry.items():
+        if key in accepted:
+            if not isinstance(value, str) or not value:
+                raise ValueError(f"{where}: {key} must be a path, got {value!r}; leave the key out if there is no file")
+        elif key != "case":
+            meant = known_sequence(key) or next(iter(get_close_matches(key.lower(), accepted, n=1)), None)
+            if meant in accepted:
+                raise ValueError(
+                    f"{where}: unknown key {key!r} (did you mean {meant}?); accepted: {', '.join(accepted)}"
+                )

@@ -1,0 +1,1 @@
+"""Reading images of every accepted format, with their place in space."""

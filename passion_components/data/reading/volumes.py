@@ -1,0 +1,123 @@
+"""Volumes of a case, from whatever kind of file."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import torch
+from monai.data import MetaTensor
+from monai.utils.enums import MetaKeys, SpaceKeys
+
+from passion_components.data.errors import CaseError, by
+from passion_components.data.reading.dicom import read_dicom_series
+from passion_components.data.reading.grid import SPACING_LIMITS, Grid
+from passion_components.data.reading.image_files import is_nifti, shown_name, split_index
+from passion_components.data.reading.itk_images import read_itk_file
+from passion_components.data.reading.nifti import read_nifti, repair_command
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Volume:
+    """One 3D image: values (x, y, z) of a real dtype, scaled as the header says, and their grid.
+
+    ``doubt`` says what is doubtful about the place that the file's header gives it, "" if nothing.
+    """
+
+    array: np.ndarray
+    grid: Grid
+    path: Path
+    doubt: str = ""
+
+
+def read_volume(path: Path | str, *, case: str, warn: bool = True) -> Volume:
+    """Read a 3D image: NIfTI, one volume of a 4D NIfTI file (``file.nii.gz#0``), MGH, NRRD, MetaImage, a DICOM folder
+    or one series in it (``folder/#4``).
+
+    A 4D file with a single volume is a 3D one. Sizes are judged by the header, before values are read.
+
+    Args:
+        path: file or folder.
+        case: how the case is called in messages.
+        warn: log, once per file, what is doubtful about its place.
+
+    Raises:
+        CaseError: no such file, not readable to its end, too large, of another kind, not 3D, no real numbers, no usable
+            affine, voxels that are absurdly small or large.
+    """
+    file, index = split_index(path)
+    if not file.exists():
+        raise CaseError(f"{case}: {path} does not exist; fix the path, or remove the entry if there is no such file")
+    doubt = ""
+    if index is not None and not file.is_dir() and not is_nifti(file):
+        raise CaseError(f"{case}: {path} names a volume by #{index}; expected that of a 4D NIfTI file only: extract it")
+    if file.is_dir():
+        array, affine = read_dicom_series(file, case=case, number=index)
+    elif not is_nifti(file):
+        array, affine = read_itk_file(file, case=case)
+    else:
+        array, affine, doubt = read_nifti(file, index, case=case)
+    if array.ndim != 3 or array.size == 0:
+        raise CaseError(
+            f"{case}: {path} has {by(array.shape)} voxels; expected one 3D volume: extract it from the file"
+        )
+    if array.dtype.kind == "V":
+        raise CaseError(f"{case}: {path} holds colours; expected one real number per voxel: convert it to grey values")
+    if array.dtype.kind not in "buif":
+        raise CaseError(
+            f"{case}: {path} holds values of type {array.dtype}; expected one real number per voxel: convert it"
+        )
+    if not np.isfinite(affine).all() or abs(np.linalg.det(affine)) < 1e-9:
+        raise CaseError(
+            f"{case}: {path} has an affine without extent or with numbers that are not finite; "
+            f"expected one that maps voxels to millimetres: repair its header"
+        )
+    spacing = np.linalg.norm(affine[:3, :3], axis=0)
+    if spacing.min() < SPACING_LIMITS[0] or spacing.max() > SPACING_LIMITS[1]:
+        raise CaseError(
+            f"{case}: {path} has voxels of {by(f'{length:.3g}' for length in spacing)} mm; accepted: "
+            f"{SPACING_LIMITS[0]} to {SPACING_LIMITS[1]:g} mm: repair its header"
+        )
+    if doubt and warn:
+        _warn_once(f"{case}: {path}: {doubt}")
+    return Volume(array, Grid(shown_name(path), array.shape, affine), Path(path), doubt)
+
+
+def non_finite_problem(path: Path | str, count: int) -> str:
+    """What to tell of a file with NaN or infinite voxels, without the case."""
+    file, index = split_index(path)
+    repair = f": {repair_command(file)}" if file.is_file() and is_nifti(file) and index is None else ""
+    return (
+        f"{path} holds {count} NaN or infinite voxels; expected finite numbers: leave it out, or, where they are its "
+        f"background, write 0 into them{repair}"
+    )
+
+
+@cache
+def _warn_once(message: str) -> None:
+    logger.warning(message)
+
+
+def with_geometry(channels: torch.Tensor, volume: Volume, *, case: str) -> MetaTensor:
+    """Channels (C, *S) on the grid of ``volume``, with what MONAI's transforms want to know of a file in the meta."""
+    return MetaTensor(
+        channels,
+        affine=torch.from_numpy(volume.grid.affine),
+        meta={
+            MetaKeys.ORIGINAL_AFFINE: torch.from_numpy(volume.grid.affine),
+            MetaKeys.SPATIAL_SHAPE: torch.tensor(volume.grid.shape),
+            MetaKeys.SPACE: SpaceKeys.RAS,
+            "filename_or_obj": str(volume.path),
+            "case": case,
+        },
+    )
+
+
+def grid_of(channels: MetaTensor) -> Grid:
+    """The grid that :func:`with_geometry` has written down."""
+    return Grid(shown_name(channels.meta["filename_or_obj"]), tuple(channels.shape[1:]), channels.affine.numpy())

@@ -1,0 +1,1 @@
+"""Cases as samples of a training or an evaluation."""

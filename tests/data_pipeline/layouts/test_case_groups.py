@@ -1,0 +1,159 @@
+"""Files of two patients never become one case, and one patient's never two, in any command."""
+
+from pathlib import Path
+
+import pytest
+
+from passion_components.data.errors import UserError
+from passion_components.data.layouts.scans import find_scan_cases
+from passion_components.data.lists.datalist import load_datalist
+from passion_components.data.lists.prepare import find_cases
+from passion_components.data.reading.image_files import images_below
+from passion_components.datasets import BRATS2020
+from passion_components.engines.checks import check_choice
+
+from ..conftest import brats_case
+
+
+def told(cases):
+    return {case["case"]: {key: Path(file).name for key, file in case.items() if key != "case"} for case in cases}
+
+
+def scanned(root):
+    scans = find_scan_cases(root, BRATS2020)
+    return told(scans.cases), scans
+
+
+class TestPatientsAreNotMixed:
+    def test_flat_files_of_two_patients_are_two_cases(self, make):
+        cases, scans = scanned(make("in/P1_flair.nii", "in/P2_t1.nii") / "in")
+        assert cases == {"P1": {"flair": "P1_flair.nii"}, "P2": {"t1": "P2_t1.nii"}} and not scans.failures
+
+    def test_a_beginning_of_another_name_is_another_patient(self, make):
+        names = ["pat1", "pat2", "pat10"]
+        root = make(*(f"in/{name}_{key}.nii" for name in names for key in ("t1", "flair", "seg")))
+        cases, scans = scanned(root / "in")
+        assert sorted(cases) == sorted(names) and all(len(case) == 2 for case in cases.values()) and not scans.failures
+        assert sorted(told(find_cases(root / "in", BRATS2020).cases)) == sorted(names)
+
+    @pytest.mark.parametrize("files", [["P1_flair", "P2_t1"], ["P1_01_flair", "P1_02_t1"]])
+    def test_a_stranger_in_a_case_is_refused(self, make, files):
+        cases, scans = scanned(make(*(f"in/P1/{file}.nii" for file in files), "in/P3/t1.nii") / "in")
+        assert cases == {"P3": {"t1": "t1.nii"}}
+        [(case, message)] = scans.failures
+        assert case == "P1" and f"{files[0]}.nii and {files[1]}.nii begin like files of two cases" in message
+
+    def test_words_of_technique_do_not_split_a_case(self, make):
+        cases, scans = scanned(make("P1/AX_T2_FLAIR.nii", "P1/SAG_T1.nii", "P2/mprage_t1.nii", "P2/dark_flair.nii"))
+        assert sorted(cases["P1"]) == ["flair", "t1"] and sorted(cases["P2"]) == ["flair", "t1"]
+        assert len(scans.warnings) == 1 and "taken as one case though its files begin differently" in scans.warnings[0]
+
+    def test_a_folder_within_the_case_is_not_its_name(self, make):
+        root = make("P1/anat/flair.nii", "P1/anat/seg.nii", "P2/anat/t1.nii")
+        found = find_cases(root, BRATS2020)
+        assert told(found.cases) == {"P1": {"flair": "flair.nii", "label": "seg.nii"}}
+        assert ["P2: no label map" in note for note in found.notes] == [True]
+        assert sorted(scanned(root)[0]) == ["P1", "P2"]
+
+    def test_folders_named_like_sequences(self, make):
+        root = make(*(f"a/{f}/P{n}_{f}.nii" for n in (1, 2) for f in ("flair", "t1", "seg")))
+        assert sorted(told(find_cases(root / "a", BRATS2020).cases)) == ["P1", "P2"]
+        assert {name: len(case) for name, case in scanned(root / "a")[0].items()} == {"P1": 2, "P2": 2}
+        subsets = make("b/flair/P_flair.nii", "b/t1+flair/P_flair.nii", "b/t1+flair/P_t1.nii") / "b"
+        assert sorted(scanned(subsets)[0]) == ["flair", "t1+flair"]
+
+    def test_studies_of_one_name_are_told_apart_by_the_folders(self, make):
+        root = make(
+            *(f"{p}/{s}_{k}.nii" for p in ("patA", "patB") for s in ("study1", "study2") for k in ("t1", "seg"))
+        )
+        names = ["patA_study1", "patA_study2", "patB_study1", "patB_study2"]
+        assert sorted(scanned(root)[0]) == names
+        found = find_cases(root, BRATS2020)
+        assert sorted(told(found.cases)) == names
+        assert found.cases[0]["label"] == str(root / "patA/study1_seg.nii")
+
+    def test_one_study_each(self, make):
+        root = make(*(f"{p}/study1_{k}.nii" for p in ("patA", "patB") for k in ("t1", "seg")))
+        assert sorted(told(find_cases(root, BRATS2020).cases)) == ["patA_study1", "patB_study1"]
+        assert sorted(scanned(root)[0]) == ["patA", "patB"]
+
+    def test_a_copy_of_a_case_is_told(self, make):
+        found = find_cases(make(*brats_case("B"), *brats_case("copy/B")), BRATS2020)
+        assert sorted(told(found.cases)) == ["B", "copy_B"]
+        assert found.notes[0] == "B: 2 folders hold a case of this name; they are called B, copy_B"
+        assert ["visits may get into different parts" in note for note in found.notes] == [False, True]
+
+    def test_visits_bear_the_name_of_their_patient(self, make):
+        root = make("P1/2020/t1.nii", "P1/2021/t1.nii", "P2/2020/t1.nii")
+        assert sorted(scanned(root)[0]) == ["P1_2020", "P1_2021", "P2_2020"]
+
+    def test_numbers_of_series_are_no_cases(self, make):
+        cases, scans = scanned(make("P1/2_t1_mprage_sag.nii", "P1/5_t1_km.nii", "P2/t1.nii"))
+        assert list(cases) == ["P2"]
+        assert scans.failures[0][1].startswith(
+            "P1: are the numbers that 2_t1_mprage_sag.nii and 5_t1_km.nii begin with of series or of cases?"
+        )
+
+    @pytest.mark.parametrize("names", [("pat_a_t1", "pat_b_t2", "pat_c_flair"), ("KM_flair", "HB_t1")])
+    def test_letters_of_contrast_in_names_of_patients(self, make, names):
+        cases, scans = scanned(make(*(f"in/{name}.nii" for name in names)) / "in")
+        assert sorted(cases) == sorted(name.rpartition("_")[0] for name in names) and not scans.failures
+
+    def test_bids(self, make):
+        names = [f"sub-0{n}/ses-{v}/anat/sub-0{n}_ses-{v}" for n in (1, 2) for v in (1, 2)]
+        root = make(*(f"{name}_{rest}.nii" for name in names for rest in ("T1w", "ce-gadolinium_T1w", "FLAIR", "seg")))
+        cases, scans = scanned(root)
+        assert sorted(cases) == ["sub-01_ses-1", "sub-01_ses-2", "sub-02_ses-1", "sub-02_ses-2"]
+        assert cases["sub-01_ses-1"]["t1ce"] == "sub-01_ses-1_ce-gadolinium_T1w.nii" and scans.warnings == []
+        assert sorted(told(find_cases(root, BRATS2020).cases)) == sorted(cases)
+
+    def test_labels_of_several_folders_go_to_the_case_of_their_folder(self, make):
+        root = make("images/patA/study1_t1.nii", "images/patB/study1_t1.nii", "labels/patA/study1_seg.nii")
+        found = find_cases(root, BRATS2020)
+        assert told(found.cases) == {"patA_study1": {"t1": "study1_t1.nii", "label": "study1_seg.nii"}}
+
+
+class TestNothingIsLost:
+    def test_what_looks_like_an_image_is_named_once(self, make):
+        odd = ["a_t1.mnc", "b_t2.nii.gzip", "d_flair.nii.bz2", "e.dcm"]
+        root = make("P/P_t2.Nii", *(f"P/{name}" for name in odd))
+        cases, scans = scanned(root)
+        assert cases == {"P": {"t2": "P_t2.Nii"}}
+        for name in odd:
+            assert sum(name in warning for warning in scans.warnings) == 1
+        lost: list[str] = []
+        assert len(list(images_below(root, lost))) == 1 and len(lost) == len(odd)
+
+    @pytest.mark.parametrize("name", ["T1MPRAGE", "postT1", "P[t1]", "P_T2star", "P_FLAIR+C", "MPRAGE", "P_t1t2"])
+    def test_what_has_letters_of_a_sequence_is_a_warning(self, make, name):
+        cases, scans = scanned(make("P/P_t2.nii", f"P/{name}.nii", "P/P_dwi.nii"))
+        assert cases == {"P": {"t2": "P_t2.nii"}}
+        assert scans.warnings == [f"P: ignored {name}.nii, names no sequence"]
+        assert scans.notes == ["P: ignored P_dwi.nii, names no sequence"]
+
+    def test_a_series_one_folder_deeper_without_preamble_and_behind_other_files_is_found(self, make):
+        root = make("P/dicom/FLAIR/IM9", *(f"P/dicom/FLAIR/a{n}.txt" for n in range(6)), "P/t1.nii")
+        (root / "P/dicom/FLAIR/IM9").write_bytes(b"\x08\0\x05\0CS\x0a\0ISO_IR 100")
+        assert scanned(root)[0] == {"P": {"t1": "t1.nii", "flair": "FLAIR"}}
+
+    def test_a_dangling_link_costs_nothing_else(self, make):
+        root = make("P1/P1_t1.nii", "P1/P1_seg.nii", "P2/P2_t1.nii")
+        (root / "P2/P2_t2.nii").symlink_to(root / "gone.nii")
+        cases, scans = scanned(root)
+        assert sorted(cases) == ["P1", "P2"]
+        assert ["is a link to a file that is not there" in warning for warning in scans.warnings] == [True]
+        assert [case["case"] for case in find_cases(root, BRATS2020).cases] == ["P1"]
+
+    def test_a_folder_within_a_case_is_named(self, make):
+        cases, scans = scanned(make("P/P_t1.nii", "P/old/P_t1.nii"))
+        assert cases == {"P": {"t1": "P_t1.nii"}}
+        assert scans.warnings == ["P/old: skipped (1 images in it), P is itself a case"]
+
+
+def test_a_datalist_of_another_data_set_is_called_that(tmp_path):
+    path = tmp_path / "datalist.json"
+    path.write_text('{"test": [{"case": "P", "bssfp": "a.nii", "lge": "b.nii"}]}')
+    with pytest.raises(ValueError, match=r"no modality; expected .*; it has bssfp, lge: is the datalist of another"):
+        load_datalist(path, "test", BRATS2020.modalities)
+    with pytest.raises(UserError, match=r"myops2020: is of the data set myops2020, so the datalist .* is not for this"):
+        check_choice(name="label_scheme", value="myops2020", accepted=list(BRATS2020.label_schemes))
