@@ -18,6 +18,7 @@ FLOORS = (
     {"preference"},
     {"objectives"},
     {"data"},
+    {"hub"},
     {"transforms"},
     {"engines", "handlers", "inferers", "metrics"},
     {"reports"},
