@@ -24,6 +24,10 @@ FLOORS = (
     {"reports"},
     {"cli"},
 )
+ROOMS_OF_DATA = ({"reading"}, {"layouts"}, {"lists"}, {"checks", "phantoms", "training"})
+ROOM_FLOORS = {room: floor for floor, rooms in enumerate(ROOMS_OF_DATA, 1) for room in rooms}
+"""Files that lie in no room of ``data/`` stand on floor 0."""
+
 FLOOR_OF = {part: floor for floor, parts in enumerate(FLOORS) for part in parts}
 UNAWARE_OF_RUNS = {"inferers", "metrics"}
 RUNS = {"engines", "handlers"}
@@ -45,8 +49,8 @@ def part_of(module: Path) -> str:
     return "" if inside == ("__init__",) else inside[0]
 
 
-def imported_parts(source: str, package: str) -> set[str]:
-    """Top-level parts of the package that a module imports; ``package`` is the dotted one that the module lies in."""
+def imported_names(source: str, package: str) -> list[list[str]]:
+    """What a module imports, as words between the dots; ``package`` is the dotted one that the module lies in."""
     names = []
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import):
@@ -55,8 +59,20 @@ def imported_parts(source: str, package: str) -> set[str]:
             above = package.split(".")[: len(package.split(".")) - node.level + 1] if node.level else []
             base = ".".join([*above, *([node.module] if node.module else [])])
             names += [f"{base}.{alias.name}" for alias in node.names]
-    split = [name.split(".") for name in names]
-    return {words[1] for words in split if words[0] == PACKAGE and len(words) > 1 and not words[1].startswith("__")}
+    return [name.split(".") for name in names]
+
+
+def imported_parts(source: str, package: str) -> set[str]:
+    """Top-level parts of the package that a module imports."""
+    names = imported_names(source, package)
+    return {words[1] for words in names if words[0] == PACKAGE and len(words) > 1 and not words[1].startswith("__")}
+
+
+def higher_rooms(source: str, package: str) -> set[str]:
+    """Rooms of ``data/`` that a module of it imports although they stand on a higher floor than its own."""
+    own = ROOM_FLOORS.get((package.split(".") + [""])[2], 0)
+    rooms = {words[2] for words in imported_names(source, package) if words[:2] == [PACKAGE, "data"] and words[2:]}
+    return {room for room in rooms if ROOM_FLOORS.get(room, 0) > own}
 
 
 def breaches(part: str, imported: set[str]) -> set[str]:
@@ -124,6 +140,32 @@ class TestFloors:
     )
     def test_a_breach_is_found_however_it_is_written(self, part, source, expected):
         assert breaches(part, imported_parts(source, f"{PACKAGE}.{part}")) == expected
+
+
+class TestRoomsOfData:
+    def test_every_room_has_a_floor(self):
+        folders = {path.parent.name for path in (ROOT / PACKAGE / "data").glob("*/*.py")}
+        assert folders == set(ROOM_FLOORS)
+
+    @pytest.mark.parametrize("module", [m for m in MODULES if part_of(m) == "data"], ids=relative)
+    def test_imports_come_from_the_same_floor_or_from_below(self, module):
+        assert not higher_rooms(module.read_text(), ".".join(module.relative_to(ROOT).parent.parts))
+
+    @pytest.mark.parametrize(
+        ("room", "source", "expected"),
+        [
+            ("reading", "from passion_components.data.layouts import lgg", {"layouts"}),
+            ("reading", "from passion_components.data.errors import CaseError", set()),
+            ("layouts", "def late():\n    from ..lists.datalist import Datalist", {"lists"}),
+            ("lists", "from passion_components.data import layouts", set()),
+            ("checks", "import passion_components.data.training.cache", set()),
+        ],
+    )
+    def test_a_room_above_is_found_however_it_is_written(self, room, source, expected):
+        assert higher_rooms(source, f"{PACKAGE}.data.{room}") == expected
+
+    def test_what_lies_in_no_room_imports_none(self):
+        assert higher_rooms("from passion_components.data.reading import grid", f"{PACKAGE}.data") == {"reading"}
 
 
 class TestSizes:

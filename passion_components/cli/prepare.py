@@ -12,10 +12,12 @@ from rich.table import Table
 
 from passion_components.cli.options import DatasetOption
 from passion_components.cli.progress import progress
-from passion_components.data.layouts.lgg import holds_patients, prepare_lgg
-from passion_components.data.lists.datalist import PARTS, presence_table
+from passion_components.data.case_names import PARTS
+from passion_components.data.layouts.lgg import holds_patients
+from passion_components.data.lists.datalist import presence_table
 from passion_components.data.lists.label_codes import numbers
 from passion_components.data.lists.prepare import prepare_cases
+from passion_components.data.lists.prepare_lgg import prepare_lgg
 from passion_components.data.lists.split_files import find_split, read_split
 from passion_components.data.lists.splits import parse_split
 from passion_components.datasets import BRATS2020, DATASETS, MYOPS2020, TCGA_LGG, DatasetSpec, dataset_spec

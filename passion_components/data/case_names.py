@@ -1,8 +1,11 @@
-"""Names of cases: they become names of folders and files, so not every text can be one."""
+"""Names of cases and of parts. A case's becomes that of folders and files, so not every text can be one."""
 
 from __future__ import annotations
 
 import unicodedata
+
+PARTS = ("training", "validation", "test")
+"""What a data set is divided into."""
 
 MAX_BYTES = 180
 """Longest name, in UTF-8: file systems take 255, and ``_flair+t1ce+t1+t2_seg.nii.gz`` and the like are added."""

@@ -23,8 +23,8 @@ from monai.bundle.utils import DEFAULT_EXP_MGMT_SETTINGS
 
 from passion_components.backbones.base import Backbone
 from passion_components.data.errors import UserError
-from passion_components.data.layouts.scans import find_scan_cases
 from passion_components.data.lists.datalist import check_files_exist, dataset_of, load_datalist, presence_table
+from passion_components.data.lists.scan_cases import find_scan_cases
 from passion_components.data.words import nearest
 from passion_components.datasets import DATASETS, DatasetSpec, dataset_spec
 from passion_components.engines.config_keys import keys_in_use

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from monai.transforms import Transform
 
-from passion_components.data.checks.facts import (
+from passion_components.data.reading.background import (
     MAX_DIM_SHARE,
     MAX_NEGATIVE_SHARE,
     MIN_ZERO_SHARE,

@@ -14,8 +14,8 @@ import pytest
 import torch
 from monai.bundle import ConfigWorkflow
 
-from passion_components.data.layouts.lgg import prepare_lgg
 from passion_components.data.lists.missing_rates import simulate_missing
+from passion_components.data.lists.prepare_lgg import prepare_lgg
 from passion_components.data.phantoms.brain import write_brain_phantoms
 from passion_components.data.phantoms.heart import write_heart_phantoms
 from passion_components.data.phantoms.lgg import write_lgg_phantoms

@@ -5,9 +5,9 @@ import json
 import pytest
 
 from passion_components.data.case_names import MAX_BYTES, checked_case_name
-from passion_components.data.layouts.scans import find_scan_cases
 from passion_components.data.lists.datalist import load_datalist, load_parts
 from passion_components.data.lists.prepare import find_cases
+from passion_components.data.lists.scan_cases import find_scan_cases
 from passion_components.datasets import BRATS2020
 from passion_components.engines.checks import check_cases, check_scans
 

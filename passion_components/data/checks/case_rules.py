@@ -7,9 +7,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 import nibabel as nib
 import numpy as np
 
-from passion_components.data.checks.facts import DIM, MAX_NEGATIVE_SHARE, VolumeFacts
+from passion_components.data.checks.facts import VolumeFacts
 from passion_components.data.checks.findings import CheckedCase, Finding, Kind
 from passion_components.data.errors import CaseError, by
+from passion_components.data.reading.background import DIM, MAX_NEGATIVE_SHARE
 from passion_components.data.reading.grid import Grid, check_one_grid
 from passion_components.data.reading.volumes import non_finite_problem
 from passion_components.datasets import DatasetSpec

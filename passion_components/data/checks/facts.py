@@ -14,28 +14,17 @@ import torch
 
 from passion_components.data.checks.label_place import LabelPlace, LabelSurface, repeated_slices
 from passion_components.data.errors import CaseError
+from passion_components.data.reading.background import (
+    MAX_DIM_SHARE,
+    MIN_ZERO_SHARE,
+    dim_share,
+    has_zero_corners,
+    negative_share,
+)
 from passion_components.data.reading.grid import Grid
 from passion_components.data.reading.image_files import split_index
 from passion_components.data.reading.volumes import Volume, read_volume
 from passion_components.files import content_hash
-
-DIM = 0.05
-"""A value of this share of the bright ones (percentile 99.5), or less, shows almost no signal."""
-
-MAX_DIM_SHARE = 0.1
-"""Above this share of voxels with almost no signal (air, bone), an image shows more than the brain.
-
-Of ten brain-extracted scans none had more than 0.021, of three scans with skull none less than 0.16.
-"""
-
-MIN_ZERO_SHARE = 0.2
-"""A brain in its box leaves about half of the voxels outside; below this share the background is not 0."""
-
-MAX_NEGATIVE_SHARE = 0.1
-"""Above this share of negative voxels an image is not as a scanner gives it: its values were shifted or normalised.
-
-Splines leave some: of 38 scans, 11 of them resampled with negative voxels, none had more than 0.005; z-scores have 0.4.
-"""
 
 _MAX_VALUES = 256
 
@@ -50,7 +39,7 @@ class VolumeFacts:
         minimum, maximum: of the finite values; None where none is finite.
         zero_share: share of the voxels that are exactly 0.
         zero_corners: whether all eight corner voxels are exactly 0.
-        dim_share: share of the voxels other than 0 that lie above 0 and up to :data:`DIM` of their percentile 99.5.
+        dim_share: as of :func:`~passion_components.data.reading.background.dim_share`.
         negative_share: share of the voxels other than 0 that lie below 0.
         non_finite: number of voxels that are NaN or infinite.
         contrast: whether the sequence counts as present.
@@ -206,29 +195,6 @@ def _volume_facts(
         label_values=tuple(np.unique(known)[:_MAX_VALUES].tolist()) if is_label else None,
         doubt=volume.doubt,
     )
-
-
-def dim_share(values: np.ndarray) -> float:
-    """Share of the values other than 0 that lie above 0 and up to :data:`DIM` of their percentile 99.5.
-
-    As many values as lie as little below 0 are taken off: splines leave ripples of both signs around a brain.
-    """
-    signal = values[values != 0]
-    if not signal.size:
-        return 0.0
-    limit = DIM * np.percentile(signal, 99.5)
-    return max(0.0, float(np.mean((signal > 0) & (signal <= limit)) - np.mean((signal < 0) & (signal >= -limit))))
-
-
-def negative_share(values: np.ndarray) -> float:
-    """Share of the values other than 0 that lie below 0."""
-    signal = values[values != 0]
-    return float(np.mean(signal < 0)) if signal.size else 0.0
-
-
-def has_zero_corners(values: np.ndarray) -> bool:
-    """Whether all eight corner voxels (x, y, z) are exactly 0."""
-    return not bool(values[np.ix_(*[(0, -1)] * 3)].any())
 
 
 def _voxels_hash(values: np.ndarray) -> str:

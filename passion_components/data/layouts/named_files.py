@@ -8,7 +8,7 @@ from pathlib import Path
 from passion_components.data.layouts.case_groups import group_by_folder, unique_names
 from passion_components.data.layouts.file_names import ReadName
 from passion_components.data.layouts.found_cases import FoundCases
-from passion_components.data.lists.splits import is_visit
+from passion_components.data.layouts.visits import is_visit
 from passion_components.data.reading.image_files import images_below
 from passion_components.datasets import DatasetSpec
 

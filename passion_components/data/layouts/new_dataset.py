@@ -13,10 +13,10 @@ from typing import Any
 import nibabel as nib
 import numpy as np
 
-from passion_components.data.checks.facts import has_zero_corners
 from passion_components.data.errors import CaseError
 from passion_components.data.layouts.name_words import plain_entities
 from passion_components.data.layouts.numbered_channels import DESCRIPTION, FOLDERS, classes_of, read_description
+from passion_components.data.reading.background import MIN_ZERO_SHARE, has_zero_corners
 from passion_components.data.reading.image_files import ACCEPTED_IMAGES, images_below, images_in, stem
 from passion_components.data.reading.volumes import Volume, read_volume
 from passion_components.datasets import DATASETS, known_sequence, spelling
@@ -159,7 +159,7 @@ def _seen(volume: Volume) -> Seen:
     return Seen(
         lengths=tuple(spacing[order].tolist()),
         sizes=tuple(volume.grid.shape[axis] for axis in order),
-        is_zero_outside=has_zero_corners(volume.array) and np.mean(volume.array == 0) >= 0.2,
+        is_zero_outside=has_zero_corners(volume.array) and np.mean(volume.array == 0) >= MIN_ZERO_SHARE,
         codes=tuple(int(value) for value in values) if coded else (),
     )
 

@@ -9,10 +9,9 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from passion_components.data.case_names import checked_case_name
+from passion_components.data.case_names import PARTS, checked_case_name
 from passion_components.data.layouts.file_names import read_file_name, read_name
 from passion_components.data.layouts.found_cases import FoundCases
-from passion_components.data.lists.datalist import PARTS
 from passion_components.data.reading.image_files import ACCEPTED_IMAGES, images_below, is_image, split_index, stem
 from passion_components.data.words import nearest
 from passion_components.datasets import DatasetSpec

@@ -12,7 +12,6 @@ from passion_components.data.case_names import checked_case_name
 from passion_components.data.layouts.case_groups import Group, extends, group_by_folder, unique_names
 from passion_components.data.layouts.file_names import ReadName
 from passion_components.data.layouts.name_words import looks_like_scan
-from passion_components.data.lists.datalist import label_scheme, load_parts
 from passion_components.data.reading.image_files import ACCEPTED_IMAGES, images_below, stem
 from passion_components.data.words import parse_numbers
 from passion_components.datasets import DatasetSpec
@@ -37,33 +36,25 @@ class ScanFolder:
     label_scheme: str | None = None
 
 
-def find_scan_cases(dataset_dir: Path | str, spec: DatasetSpec, series: str = "") -> ScanFolder:
-    """Cases of a folder of new scans, with whatever sequences exist, or of all parts of a datalist.
+def find_in_folder(folder: Path, spec: DatasetSpec, series: str = "") -> ScanFolder:
+    """Cases of a folder of new scans, with whatever sequences exist.
 
-    ``dataset_dir`` holds folders of cases at any depth, or is one case's own folder; a case is named after its folder.
-    Folders like ``anat`` or ``dicom`` belong to the case around them, and cases of one name are told apart by the
-    folders above. Where a folder holds several cases side by side (``P101_C0.nii.gz``, ``P102_T2.nii.gz``), a case is
-    named after what its files' names begin with. What a name says is read by
+    It holds folders of cases at any depth, or is one case's own folder; a case is named after its folder. Folders like
+    ``anat`` or ``dicom`` belong to the case around them, and cases of one name are told apart by the folders above.
+    Where a folder holds several cases side by side (``P101_C0.nii.gz``, ``P102_T2.nii.gz``), a case is named after what
+    its files' names begin with. What a name says is read by
     :func:`~passion_components.data.layouts.file_names.read_file_name`. A folder with a DICOM series is a sequence,
     named so; where names do not tell, headers do (:mod:`passion_components.data.layouts.dicom_sequences`).
 
     Args:
-        dataset_dir: folder or datalist.
+        folder: of the scans.
         spec: data set.
         series: ``t1=4,flair=7``: numbers of the DICOM series that show these sequences, whatever their headers suggest.
 
     Raises:
-        FileNotFoundError: no such folder, or no images in it.
-        ValueError: a datalist that cannot be read; numbers of series that are not there.
+        FileNotFoundError: no images in it.
+        ValueError: numbers of series that are not there.
     """
-    folder = Path(dataset_dir)
-    if folder.is_file() and folder.suffix.lower() == ".json":
-        return _listed_scans(folder, spec)
-    if not folder.is_dir():
-        found = "is a file" if folder.exists() else "no such folder"
-        raise FileNotFoundError(
-            f"{dataset_dir}: {found}; dataset_dir must be a folder of cases, one case's folder, or a datalist"
-        )
     scans = ScanFolder()
     below = images_below(folder, scans.warnings)
     groups = group_by_folder(below, folder, spec, chosen=_chosen(series, spec), lost=scans.warnings)
@@ -77,7 +68,7 @@ def find_scan_cases(dataset_dir: Path | str, spec: DatasetSpec, series: str = ""
     if not scans.cases and not scans.failures:
         reason = f"; first of {len(scans.warnings)} warnings: {scans.warnings[0]}" if scans.warnings else ""
         raise FileNotFoundError(
-            f"{dataset_dir}: no scans found; expected <case>/<case>_{spec.modalities[0]}.nii.gz or the like "
+            f"{folder}: no scans found; expected <case>/<case>_{spec.modalities[0]}.nii.gz or the like "
             f"({', '.join(spec.modalities)}; {ACCEPTED_IMAGES}){reason}"
         )
     return scans
@@ -93,25 +84,6 @@ def _chosen(series: str, spec: DatasetSpec) -> dict[str, int]:
                 f"got {name}={number:g}"
             )
     return {name: int(number) for name, number in numbers.items()}
-
-
-def _listed_scans(datalist: Path, spec: DatasetSpec) -> ScanFolder:
-    """The cases of all parts of a datalist, each in one of them: two of one name would write the same files."""
-    parts = load_parts(datalist, spec.modalities)
-    cases = [
-        {key: value for key, value in case.items() if key != "label"} for of_part in parts.values() for case in of_part
-    ]
-    if not cases:
-        raise FileNotFoundError(f"{datalist}: has no cases in any part")
-    part_of: dict[str, str] = {}
-    for part, of_part in parts.items():
-        for case in of_part:
-            if part_of.setdefault(case["case"], part) != part:
-                raise ValueError(
-                    f"{datalist}: case {case['case']!r} is in the parts {part_of[case['case']]} and {part}; expected "
-                    f"every case in one part: remove it from the other, or rename it"
-                )
-    return ScanFolder(cases, label_scheme=label_scheme(datalist))
 
 
 def _warn_of_empty_folders(scans: ScanFolder, source: Path, groups: Sequence[Group]) -> None:

@@ -20,13 +20,12 @@ from typing import Any
 
 import torch
 
-from passion_components.data.case_names import checked_case_name
+from passion_components.data.case_names import PARTS, checked_case_name
 from passion_components.data.reading.image_files import split_index
 from passion_components.datasets import DATASETS, DatasetSpec, dataset_spec, known_sequence
 from passion_components.files import content_hashes, write_atomically
 
 _SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
-PARTS = ("training", "validation", "test")
 
 
 def load_datalist(path: Path | str, part: str, modalities: Sequence[str]) -> list[dict[str, str]]:

@@ -9,8 +9,8 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from passion_components.data.case_names import checked_case_name
-from passion_components.data.lists.datalist import PARTS, load_parts
+from passion_components.data.case_names import PARTS, checked_case_name
+from passion_components.data.lists.datalist import load_parts
 from passion_components.files import write_text_atomically
 
 SPLIT_FILE = "split.json"

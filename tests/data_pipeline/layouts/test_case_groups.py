@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 
 from passion_components.data.errors import UserError
-from passion_components.data.layouts.scans import find_scan_cases
 from passion_components.data.lists.datalist import load_datalist
 from passion_components.data.lists.prepare import find_cases
+from passion_components.data.lists.scan_cases import find_scan_cases
 from passion_components.data.reading.image_files import images_below
 from passion_components.datasets import BRATS2020
 from passion_components.engines.checks import check_choice

@@ -7,7 +7,7 @@ import pytest
 
 from passion_components.data.layouts.dicom_sequences import read_header
 from passion_components.data.layouts.named_files import find_named_cases
-from passion_components.data.layouts.scans import find_scan_cases
+from passion_components.data.lists.scan_cases import find_scan_cases
 from passion_components.data.reading.dicom_headers import Image
 from passion_components.data.reading.volumes import read_volume
 from passion_components.datasets import BRATS2020, MYOPS2020, TCGA_LGG

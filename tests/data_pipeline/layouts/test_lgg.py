@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 from passion_components.data.errors import CaseError
-from passion_components.data.layouts.lgg import CHANNELS, prepare_lgg, read_patient
+from passion_components.data.layouts.lgg import CHANNELS, read_patient
 from passion_components.data.lists.datalist import load_parts
+from passion_components.data.lists.prepare_lgg import prepare_lgg
 from passion_components.data.lists.splits import split_by_stratum
 from passion_components.data.phantoms.lgg import case_name, draw_lgg, write_lgg_phantoms
 

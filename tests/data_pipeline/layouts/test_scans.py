@@ -2,8 +2,8 @@ from pathlib import Path
 
 import pytest
 
-from passion_components.data.layouts.scans import find_scan_cases
 from passion_components.data.lists.datalist import write_datalist
+from passion_components.data.lists.scan_cases import find_scan_cases
 from passion_components.datasets import BRATS2020, MYOPS2020
 
 from ..conftest import brats_case

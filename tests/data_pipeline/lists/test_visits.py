@@ -2,14 +2,9 @@
 
 import pytest
 
+from passion_components.data.layouts.visits import is_visit, patient_of
 from passion_components.data.lists.prepare import prepare_cases
-from passion_components.data.lists.splits import (
-    is_visit,
-    patient_of,
-    patients_in_parts,
-    split_by_patient,
-    split_by_stratum,
-)
+from passion_components.data.lists.splits import patients_in_parts, split_by_patient, split_by_stratum
 from passion_components.datasets import BRATS2020
 
 HALVES = {"training": 0.5, "test": 0.5}
