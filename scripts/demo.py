@@ -17,7 +17,7 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 
-from passion_components.data.lists.datalist import load_datalist
+from passion_components.data.lists.datalist import Datalist
 from passion_components.datasets import BRATS2020
 from passion_components.metrics import METRICS
 from passion_components.modalities import subset_name
@@ -129,7 +129,7 @@ def main() -> int:
     bundle("training", "train", **data, **({"epochs": "2"} if args.short else {}))
     bundle("evaluating", "train", "evaluate", **data, save_predictions="True")
     run("passion", "report", out / "training", "--out", out / "report.html")
-    test_cases = load_datalist(complete, "test", MODALITIES)
+    test_cases = Datalist(complete).cases("test", MODALITIES)
     scans = scans_with_missing_sequences(test_cases, out / "scans")
     weights = {"ckpt": out / "training/model.pt", "output_dir": out / "segmentations"}
     bundle("inference", "inference", dataset_dir=out / "scans", **weights)

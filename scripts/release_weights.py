@@ -26,7 +26,7 @@ from monai.bundle import ConfigWorkflow
 from safetensors.torch import save_file
 from tqdm import tqdm
 
-from passion_components.data.lists.datalist import datalist_hash
+from passion_components.data.lists.datalist import Datalist
 from passion_components.data.lists.split_files import write_split
 from passion_components.datasets import dataset_spec
 from passion_components.files import sha256_of, write_atomically, write_text_atomically
@@ -103,14 +103,15 @@ def main() -> int:
     args = parser.parse_args()
     bundle, dataset_dir, run = ROOT / "bundles" / args.bundle, args.dataset_dir.resolve(), args.run.resolve()
     about = json.loads((run / "model.json").read_text(encoding="utf-8"))["trained_on"]
-    if about["datalist_hash"] != datalist_hash(dataset_dir / "datalist.json"):
-        raise SystemExit(f"error: {run} was trained on another datalist than {dataset_dir / 'datalist.json'}")
+    datalist = Datalist(dataset_dir / "datalist.json")
+    if about["datalist_hash"] != datalist.hash():
+        raise SystemExit(f"error: {run} was trained on another datalist than {datalist.path}")
     state = torch.load(run / "model.pt", map_location="cpu", weights_only=True)
     by_threshold = validation_dice(bundle, dataset_dir, state)
     chosen = max(by_threshold, key=lambda threshold: by_threshold[threshold])
     state["head.bias"][1] -= math.log(chosen / (1 - chosen))
     models = bundle / "models"
-    write_split(dataset_dir / "datalist.json", models, dataset_spec(about["dataset"]).modalities)
+    write_split(datalist, models, dataset_spec(about["dataset"]).modalities)
     write_weights(models, run, state, chosen)
     with open(models / "threshold.csv", "w", newline="", encoding="utf-8") as file:
         csv.writer(file).writerows([("threshold", "mean_dice_validation"), *by_threshold.items()])

@@ -16,7 +16,7 @@ from passion_components.cli.options import DatasetOption, dataset_for
 from passion_components.cli.prepare import print_parts
 from passion_components.cli.progress import progress
 from passion_components.data.checks.report import Report, check_datalist
-from passion_components.data.lists.datalist import load_parts
+from passion_components.data.lists.datalist import Datalist
 from passion_components.data.outputs import check_replaceable
 from passion_components.files import write_text_atomically
 from passion_components.transforms.foreground import foreground_rule, has_contrast
@@ -50,12 +50,13 @@ def check(
 
         passion check hearts/datalist.json --dataset myops2020 --json report.json
     """
-    spec = dataset_for(dataset, datalist)
+    listed = Datalist(datalist)
+    spec = dataset_for(dataset, listed)
     if json_file is not None:
         check_replaceable(json_file, '"findings": [')
     with progress("checking") as update:
         report = check_datalist(
-            datalist,
+            listed,
             spec,
             has_contrast=partial(has_contrast, foreground=foreground_rule(spec.foreground)),
             jobs=jobs or os.cpu_count() or 1,
@@ -64,7 +65,7 @@ def check(
         )
     if json_file is not None:
         write_text_atomically(json_file, json.dumps(report.as_json(), indent=2) + "\n")
-    print_parts(datalist, load_parts(datalist, spec.modalities), spec.modalities)
+    print_parts(datalist, listed.parts(spec.modalities), spec.modalities)
     _print_report(report)
     if report.count("error"):
         raise typer.Exit(1)

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from passion_components.data.lists.datalist import dataset_of
+from passion_components.data.lists.datalist import Datalist
 from passion_components.datasets import BRATS2020, DATASETS, DatasetSpec, dataset_spec
 
 DatasetOption = Annotated[
@@ -20,10 +19,10 @@ DatasetOption = Annotated[
 ]
 
 
-def dataset_for(named: str | None, datalist: Path) -> DatasetSpec:
+def dataset_for(named: str | None, datalist: Datalist) -> DatasetSpec:
     """The data set that is named, else that of a datalist; one that names none is of BraTS2020.
 
     Raises:
-        FileNotFoundError, ValueError: as :func:`dataset_spec` and :func:`dataset_of`.
+        FileNotFoundError, ValueError: as :func:`dataset_spec` and :meth:`Datalist.dataset`.
     """
-    return dataset_spec(named) if named is not None else dataset_of(datalist) or BRATS2020
+    return dataset_spec(named) if named is not None else datalist.dataset() or BRATS2020

@@ -9,7 +9,7 @@ import typer
 
 from passion_components.cli.prepare import SplitOption, print_parts
 from passion_components.cli.progress import progress
-from passion_components.data.lists.datalist import load_parts
+from passion_components.data.lists.datalist import Datalist
 from passion_components.data.lists.splits import parse_split
 from passion_components.data.phantoms.brain import write_brain_phantoms
 from passion_components.data.phantoms.heart import write_heart_phantoms
@@ -57,7 +57,7 @@ def brain(
             split=parse_split(split),
             progress=lambda _: update(advance=1),
         )
-    print_parts(datalist, load_parts(datalist, BRATS2020.modalities), BRATS2020.modalities)
+    print_parts(datalist, Datalist(datalist).parts(BRATS2020.modalities), BRATS2020.modalities)
 
 
 @app.command()
@@ -89,7 +89,7 @@ def heart(
             split=parse_split(split),
             progress=lambda _: update(advance=1),
         )
-    print_parts(datalist, load_parts(datalist, MYOPS2020.modalities), MYOPS2020.modalities)
+    print_parts(datalist, Datalist(datalist).parts(MYOPS2020.modalities), MYOPS2020.modalities)
 
 
 @app.command()

@@ -14,6 +14,7 @@ from rich.table import Table
 
 from passion_components.cli.options import DatasetOption, dataset_for
 from passion_components.data.lists import missing_rates
+from passion_components.data.lists.datalist import Datalist
 from passion_components.modalities import all_subsets, subset_name, subset_table
 
 
@@ -57,15 +58,16 @@ def simulate_missing(
         passion simulate-missing data/datalist.json --out data/missing.json \\
             --masks BraTS2020_imb_split_mr2468.csv
     """
-    modalities = dataset_for(dataset, source).modalities
+    listed = Datalist(source)
+    modalities = dataset_for(dataset, listed).modalities
     if (rates is None) == (masks is None):
         raise ValueError("expected either --rates or --masks; give one of them")
     nominal: Mapping[str, float] = {}
     if masks is not None:
-        presence = missing_rates.apply_published_masks(source, out, masks, modalities)
+        presence = missing_rates.apply_published_masks(listed, out, masks, modalities)
     else:
         nominal = missing_rates.parse_rates(str(rates), modalities)
-        presence = missing_rates.simulate_missing(source, out, nominal, modalities, seed=seed, method=method.value)
+        presence = missing_rates.simulate_missing(listed, out, nominal, modalities, seed=seed, method=method.value)
     _print_rates(out, nominal, modalities, presence)
     _print_subsets(presence, modalities)
 

@@ -19,6 +19,7 @@ from tqdm import tqdm
 
 from passion_components.data.errors import UserError
 from passion_components.data.layouts.scans import ScanFolder
+from passion_components.data.lists.datalist import Datalist
 from passion_components.data.lists.split_files import write_split
 from passion_components.data.outputs import locked, remove_own
 from passion_components.data.training.dataset import CaseDataset
@@ -58,7 +59,7 @@ def start(
             start_from(network, ckpt=ckpt, modalities=modalities)
         if idist.get_rank() == 0:
             try_folder(output_dir)
-            write_split(datalist, output_dir, modalities)
+            write_split(Datalist(datalist), output_dir, modalities)
 
     in_words(run, interrupted="nothing was trained yet")
 

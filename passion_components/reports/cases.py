@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from passion_components.data.errors import CaseError
-from passion_components.data.lists.datalist import dataset_of, load_datalist
+from passion_components.data.lists.datalist import Datalist
 from passion_components.data.reading.grid import check_one_grid
 from passion_components.data.reading.volumes import read_volume
 from passion_components.datasets import DatasetSpec, dataset_spec
@@ -130,11 +130,12 @@ def _evaluated_files(run: Run, spec: DatasetSpec | None) -> tuple[DatasetSpec, d
     if not isinstance(about.get("datalist"), str) or not isinstance(about.get("part"), str):
         raise NoPictures(f"{run.folder}/summary.json does not name the evaluated datalist: run evaluating again.")
     try:
-        named = spec or dataset_of(about["datalist"])
+        datalist = Datalist(about["datalist"])
+        named = spec or datalist.dataset()
         if named is None or named.name != run.summary["dataset"]:
             named = dataset_spec(run.summary["dataset"])
         spec = named.with_scheme(about.get("label_scheme"))
-        cases = load_datalist(about["datalist"], about["part"], spec.modalities)
+        cases = datalist.cases(about["part"], spec.modalities)
     except (ValueError, OSError) as error:
         raise NoPictures(f"The evaluated images cannot be found: {error}") from None
     return spec, {case["case"]: case for case in cases}

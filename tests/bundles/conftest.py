@@ -14,6 +14,7 @@ import pytest
 import torch
 from monai.bundle import ConfigWorkflow
 
+from passion_components.data.lists.datalist import Datalist
 from passion_components.data.lists.missing_rates import simulate_missing
 from passion_components.data.lists.prepare_lgg import prepare_lgg
 from passion_components.data.phantoms.brain import write_brain_phantoms
@@ -47,7 +48,7 @@ def phantoms(tmp_path_factory) -> Path:
     split = {"training": 4 / 7, "validation": 1 / 7, "test": 2 / 7}
     complete = write_brain_phantoms(folder, cases=7, size=(16, 20, 18), seed=0, split=split)
     rates = {"flair": 0.5, "t1ce": 0.25, "t1": 0.0, "t2": 0.5}
-    simulate_missing(complete, folder / "missing.json", rates, BRATS2020.modalities, seed=0)
+    simulate_missing(Datalist(complete), folder / "missing.json", rates, BRATS2020.modalities, seed=0)
     return folder
 
 
@@ -59,7 +60,7 @@ def slice_phantoms(tmp_path_factory) -> Path:
     split = {"training": 0.5, "validation": 0.25, "test": 0.25}
     complete = prepare_lgg(folder / "published", folder / "cases", split=split, seed=0, forced={})[0]
     rates = {"t1": 0.5, "flair": 0.25, "t1ce": 0.25}
-    simulate_missing(complete, complete.parent / "missing.json", rates, TCGA_LGG.modalities, seed=0)
+    simulate_missing(Datalist(complete), complete.parent / "missing.json", rates, TCGA_LGG.modalities, seed=0)
     return complete.parent
 
 
@@ -70,7 +71,7 @@ def heart_phantoms(tmp_path_factory) -> Path:
     split = {"training": 4 / 7, "validation": 1 / 7, "test": 2 / 7}
     complete = write_heart_phantoms(folder, cases=7, size=(20, 20), seed=0, split=split)
     rates = {"bssfp": 0.5, "lge": 0.25, "t2": 0.5}
-    simulate_missing(complete, folder / "missing.json", rates, MYOPS2020.modalities, seed=0)
+    simulate_missing(Datalist(complete), folder / "missing.json", rates, MYOPS2020.modalities, seed=0)
     return folder
 
 

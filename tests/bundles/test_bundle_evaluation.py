@@ -7,7 +7,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from passion_components.data.lists.datalist import load_datalist
+from passion_components.data.lists.datalist import Datalist
 from passion_components.data.reading.volumes import read_volume
 from passion_components.datasets import BRATS2020
 from passion_components.handlers.scores import SubsetScoresHandler
@@ -47,7 +47,7 @@ def results(folder):
 
 class TestInterrupted:
     def test_it_goes_on_with_the_cases_that_are_left(self, evaluate, phantoms, monkeypatch, read_files):
-        first, second = load_datalist(phantoms / "datalist.json", "test", BRATS2020.modalities)
+        first, second = Datalist(phantoms / "datalist.json").cases("test", BRATS2020.modalities)
         expected = results(evaluate("whole"))
         collect = SubsetScoresHandler.collect
 
@@ -98,7 +98,7 @@ class TestSettings:
 
     def test_label_maps_score_what_the_record_says(self, evaluate, phantoms):
         folder = evaluate("out", save_predictions=True, aggregate_on_cpu=True)
-        case = load_datalist(phantoms / "datalist.json", "test", BRATS2020.modalities)[1]
+        case = Datalist(phantoms / "datalist.json").cases("test", BRATS2020.modalities)[1]
         with open(folder / "metrics.csv", newline="") as file:
             rows = [row for row in csv.DictReader(file) if row["case"] == case["case"]]
         truth = nib.load(case["label"])

@@ -12,7 +12,7 @@ import torch
 from nibabel.orientations import axcodes2ornt, ornt_transform
 from scipy.ndimage import affine_transform
 
-from passion_components.data.lists.datalist import load_datalist
+from passion_components.data.lists.datalist import Datalist
 from passion_components.datasets import BRATS2020, MYOPS2020, dataset_spec
 from passion_components.inferers import modality_aware
 from passion_components.metrics import METRICS
@@ -148,7 +148,7 @@ class TestAsEvaluated:
         monkeypatch.setattr(modality_aware, "VOXELS_PER_CALL", 1)
         spec, random_weights = dataset_spec(of.rsplit("_", 1)[0]), random_weights_of(of)
         listed = Path(workflow("training", "train", of=of).parser.get("dataset_dir")) / "datalist.json"
-        complete = load_datalist(listed, "test", spec.modalities)[0]
+        complete = Datalist(listed).cases("test", spec.modalities)[0]
         files = {"of": of, "datalist": listed, "ckpt": random_weights}
         run("evaluating", "train", "evaluate", output_dir=tmp_path / "scores", **files)
         with open(tmp_path / "scores" / "metrics.csv", newline="") as file:
@@ -250,7 +250,7 @@ class TestHearts:
 
     @pytest.fixture
     def scans(self, heart_phantoms) -> dict:
-        case = load_datalist(heart_phantoms / "datalist.json", "test", MYOPS2020.modalities)[0]
+        case = Datalist(heart_phantoms / "datalist.json").cases("test", MYOPS2020.modalities)[0]
         return {key: nib.load(case[key]) for key in MYOPS2020.modalities}
 
     def test_oblique_slices_are_segmented_as_straight_ones(self, segment, scans):

@@ -11,7 +11,7 @@ import pytest
 import torch
 from monai.bundle import ConfigParser
 
-from passion_components.data.lists.datalist import load_datalist
+from passion_components.data.lists.datalist import Datalist
 
 BUNDLES = Path(__file__).resolve().parents[2] / "bundles"
 DATASETS = {"brats2020": "phantoms", "myops2020": "heart_phantoms", "tcga_lgg": "slice_phantoms"}
@@ -37,7 +37,7 @@ def case(dataset, request):
     folder = request.getfixturevalue(DATASETS[dataset])
     spec = ConfigParser.load_config_file(BUNDLES / f"{dataset}_rfnet" / "configs" / "train.json")
     modalities = ConfigParser(spec).get_parsed_content("modalities")
-    entry = load_datalist(folder / "datalist.json", "test", modalities)[0]
+    entry = Datalist(folder / "datalist.json").cases("test", modalities)[0]
     return {key: value for key, value in entry.items() if key != "label"}
 
 

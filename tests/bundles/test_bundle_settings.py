@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from monai.bundle import ConfigParser, verify_net_in_out
 
-from passion_components.data.lists.datalist import load_datalist
+from passion_components.data.lists.datalist import Datalist
 from passion_components.datasets import dataset_spec
 from passion_components.engines.config_keys import keys_in_use
 
@@ -80,7 +80,7 @@ def test_trains_scores_and_segments(run, of, overlays, tmp_path):
     data = Path(workflow.parser.get("dataset_dir"))
     scans = data / "train25" if (data / "train25").exists() else data
     run("inference", "inference", of=of, dataset_dir=scans, output_dir=tmp_path / "segmented", ckpt=out / "model.pt")
-    for case in load_datalist(f"{data}/datalist.json", "test", spec_of(of).modalities):
+    for case in Datalist(f"{data}/datalist.json").cases("test", spec_of(of).modalities):
         label_map = nib.load(tmp_path / "segmented" / case["case"] / f"{case['case']}_seg.nii.gz")
         assert label_map.shape == nib.load(case["label"]).shape
         assert set(np.unique(label_map.dataobj)) <= set(spec_of(of).label_codes)

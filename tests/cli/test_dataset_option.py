@@ -9,7 +9,7 @@ import pytest
 from typer.testing import CliRunner
 
 from passion_components.cli import app, main
-from passion_components.data.lists.datalist import dataset_of, load_parts, write_datalist
+from passion_components.data.lists.datalist import Datalist, write_datalist
 from passion_components.datasets import BRATS2020, DATASETS, dataset_spec
 
 STROKE = {
@@ -60,8 +60,8 @@ def prepared(own):
 def test_prepare_reads_names_and_codes_by_the_file_and_the_datalist_names_it(prepared):
     path = prepared / "data/datalist.json"
     assert json.loads(path.read_text())["dataset"] == str(prepared / "own.json")
-    assert dataset_of(path) == dataset_spec(prepared / "own.json")
-    cases = {case["case"]: case for part in load_parts(path, ("dwi", "adc")).values() for case in part}
+    assert Datalist(path).dataset() == dataset_spec(prepared / "own.json")
+    cases = {case["case"]: case for part in Datalist(path).parts(("dwi", "adc")).values() for case in part}
     assert set(cases) == {"P0", "P1", "P2", "P3"} and set(cases["P3"]) == {"case", "dwi", "label"}
 
 
@@ -72,7 +72,7 @@ def test_the_other_commands_take_it_from_the_datalist(prepared):
     result = run("simulate-missing", datalist, "--rates", "dwi=0,adc=.5", "--out", prepared / "missing.json")
     assert result.exit_code == 0, result.output
     assert ["dwi", "0.000", "0.000", "2"] in rows(result)
-    assert dataset_of(prepared / "missing.json") == dataset_spec(prepared / "own.json")
+    assert Datalist(prepared / "missing.json").dataset() == dataset_spec(prepared / "own.json")
     assert run("check", prepared / "missing.json", "--jobs", 1).exit_code == 0
 
 
@@ -112,6 +112,7 @@ def test_tables_and_report_refuse_scores_of_another_data_set(own):
 def test_every_command_refuses_a_wrong_file_in_one_line(command, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "wrong.json").write_text(json.dumps(STROKE | {"spatial_dims": 5}))
+    write_datalist(tmp_path / "d.json", {"test": []})
     monkeypatch.setattr(sys, "argv", ["passion", *command, "--dataset", "wrong.json"])
     with pytest.raises(SystemExit) as stop:
         main()
@@ -130,7 +131,7 @@ class TestPrepare:
         run("phantom", "lgg", "--cases", 2, "--size", "16,16,16", "--out", tmp_path / "lgg")
         result = run("prepare", tmp_path / "lgg", "--out", tmp_path / "data")
         assert result.exit_code == 0 and "2 patients, 16 slices" in result.output
-        assert dataset_of(tmp_path / "data/datalist.json") == DATASETS["tcga_lgg"]
+        assert Datalist(tmp_path / "data/datalist.json").dataset() == DATASETS["tcga_lgg"]
 
     @pytest.mark.parametrize("words", [["brats"], ["lgg", "a", "b"], ["brat", "a"]])
     def test_other_words_are_refused(self, words, tmp_path, monkeypatch):
@@ -144,15 +145,15 @@ class TestDatalists:
     def test_what_names_no_data_set_is_refused(self, named, tmp_path):
         (tmp_path / "d.json").write_text(json.dumps({"dataset": named, "training": []}))
         with pytest.raises(ValueError, match="d.json: dataset must be brats2020, myops2020, tcga_lgg or the path of a"):
-            dataset_of(tmp_path / "d.json")
+            Datalist(tmp_path / "d.json").dataset()
 
     def test_a_file_that_is_gone_is_told_with_the_datalist(self, tmp_path):
         (tmp_path / "d.json").write_text(json.dumps({"dataset": "gone.json", "training": []}))
         with pytest.raises(FileNotFoundError, match="d.json: names the data set gone.json, which does not exist"):
-            dataset_of(tmp_path / "d.json")
+            Datalist(tmp_path / "d.json").dataset()
 
     def test_files_below_are_named_relative_to_it(self, own):
         spec = dataset_spec(own / "own.json")
         content = json.loads(write_datalist(own / "d.json", {"test": []}, dataset=spec).read_text())
-        assert content == {"dataset": "own.json", "test": []} and dataset_of(own / "d.json") == spec
+        assert content == {"dataset": "own.json", "test": []} and Datalist(own / "d.json").dataset() == spec
         assert json.loads(write_datalist(own / "b.json", {}, dataset=BRATS2020).read_text()) == {"dataset": "brats2020"}

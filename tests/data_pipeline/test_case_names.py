@@ -5,7 +5,7 @@ import json
 import pytest
 
 from passion_components.data.case_names import MAX_BYTES, checked_case_name
-from passion_components.data.lists.datalist import load_datalist, load_parts
+from passion_components.data.lists.datalist import Datalist
 from passion_components.data.lists.prepare import find_cases
 from passion_components.data.lists.scan_cases import find_scan_cases
 from passion_components.datasets import BRATS2020
@@ -34,8 +34,8 @@ class TestNames:
         (tmp_path / "a.nii").touch()
         path.write_text(json.dumps({"test": [{"case": name, "t1": "a.nii", "label": "a.nii"}]}))
         for call in (
-            lambda: load_datalist(path, "test", BRATS2020.modalities),
-            lambda: load_parts(path, BRATS2020.modalities),
+            lambda: Datalist(path).cases("test", BRATS2020.modalities),
+            lambda: Datalist(path).parts(BRATS2020.modalities),
             lambda: check_scans(dataset_dir=path, spec=BRATS2020),
             lambda: check_cases(datalist=path, part="test", modalities=BRATS2020.modalities),
         ):

@@ -18,7 +18,7 @@ from monai.data.utils import dev_collate
 from monai.handlers import StatsHandler
 
 from passion_components.data.errors import CaseError, UserError
-from passion_components.data.lists.datalist import load_datalist
+from passion_components.data.lists.datalist import Datalist
 from passion_components.data.reading.volumes import read_volume
 from passion_components.data.training.dataset import CaseDataset
 from passion_components.engines import failures
@@ -238,7 +238,7 @@ class TestDatalist:
 
     def load(self, tmp_path, content: bytes):
         (tmp_path / "datalist.json").write_bytes(content)
-        return load_datalist(tmp_path / "datalist.json", "training", ["t1"])
+        return Datalist(tmp_path / "datalist.json").cases("training", ["t1"])
 
     def test_a_byte_order_mark_is_read(self, tmp_path):
         (case,) = self.load(tmp_path, b"\xef\xbb\xbf" + json.dumps({"training": [self.CASE]}).encode())

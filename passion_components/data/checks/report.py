@@ -19,7 +19,7 @@ from passion_components.data.checks.findings import CheckedCase, Finding, Kind
 from passion_components.data.checks.label_place import LabelPlace
 from passion_components.data.checks.list_rules import list_findings
 from passion_components.data.errors import UserError
-from passion_components.data.lists.datalist import label_scheme, load_parts, presence_table
+from passion_components.data.lists.datalist import Datalist, missing_rates_of
 from passion_components.datasets import DatasetSpec
 
 _Task = tuple[dict[str, Path], str]
@@ -89,7 +89,7 @@ class Report:
 
 
 def check_datalist(
-    path: Path | str,
+    datalist: Datalist,
     spec: DatasetSpec,
     *,
     has_contrast: Callable[[torch.Tensor], bool],
@@ -100,7 +100,7 @@ def check_datalist(
     """Read every file of every case and tell what is wrong.
 
     Args:
-        path: of the datalist.
+        datalist: of the cases.
         spec: the data set that it is meant for.
         has_contrast: whether a sequence, float32 (*S), counts as present; it is sent to other processes.
         jobs: number of processes that read; the report does not depend on it.
@@ -108,17 +108,17 @@ def check_datalist(
         resample_to: sequence to whose grid a run will bring the others; cases that have it may lie on several grids.
 
     Raises:
-        FileNotFoundError, ValueError: as :func:`~passion_components.data.lists.datalist.load_parts`; a label scheme
-            or a sequence to resample to that the data set has not; no jobs.
+        ValueError: as :meth:`~passion_components.data.lists.datalist.Datalist.parts`; a label scheme or a sequence to
+            resample to that the data set has not; no jobs.
         UserError: a reading process was ended from outside.
     """
     if jobs < 1:
         raise ValueError(f"jobs must be at least 1, got {jobs}")
     if resample_to is not None and resample_to not in spec.modalities:
         raise ValueError(f"--resample-to {resample_to}: accepted: {', '.join(spec.modalities)}")
-    scheme = label_scheme(path) or spec.name
+    scheme = datalist.label_scheme or spec.name
     coded = spec.with_scheme(scheme)
-    parts = load_parts(path, spec.modalities)
+    parts = datalist.parts(spec.modalities)
     listed = [(part, case) for part, cases in parts.items() for case in cases]
     tasks = [
         ({key: Path(file) for key, file in case.items() if key != "case"}, f"{part} {case['case']}")
@@ -129,24 +129,18 @@ def check_datalist(
         CheckedCase(part, case["case"], *of_case) for (part, case), of_case in zip(listed, facts, strict=True)
     )
 
-    rates = _missing_rates(parts.get("training", []), spec.modalities)
+    training = parts.get("training")
+    rates = missing_rates_of(training, spec.modalities) if training else {}
     findings = [finding for case in checked for finding in case_findings(case, coded)]
     findings = [finding for finding in findings if not _will_be_resampled(finding, resample_to)]
     findings += list_findings(checked, rates, spec, scheme)
     order = list(Kind)
     findings.sort(key=lambda finding: order.index(finding.kind))
-    return Report(Path(path), spec.name, scheme, checked, tuple(findings), rates)
+    return Report(Path(datalist.path), spec.name, scheme, checked, tuple(findings), rates)
 
 
 def _will_be_resampled(finding: Finding, resample_to: str | None) -> bool:
     return finding.kind is Kind.GRIDS and all(resample_to in case.files for case in finding.cases)
-
-
-def _missing_rates(cases: Sequence[Mapping[str, str]], modalities: Sequence[str]) -> dict[str, float]:
-    if not cases:
-        return {}
-    rates = (~presence_table(cases, modalities)).double().mean(0).tolist()
-    return dict(zip(modalities, rates, strict=True))
 
 
 def _read_all(

@@ -28,74 +28,171 @@ from passion_components.files import content_hashes, write_atomically
 _SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 
 
-def load_datalist(path: Path | str, part: str, modalities: Sequence[str]) -> list[dict[str, str]]:
-    """Cases of one part.
+class Datalist:
+    """A datalist as it stood in its file when it was read, which is once.
 
     Args:
         path: the JSON file.
-        part: ``training``, ``validation`` or ``test``; it may be empty.
-        modalities: names of the data set's sequences.
 
-    Returns:
-        Per case ``case`` and, where the case has them, absolute paths under the modalities' names and ``label``.
-
-    Raises:
-        FileNotFoundError: no such datalist.
-        ValueError: anything in it that is not as described above, in one line.
-    """
-    if part not in PARTS:
-        raise ValueError(f"unknown part {part!r} of a datalist; accepted: {', '.join(PARTS)}")
-    content = _read(path)
-    if part not in content:
-        found = ", ".join(name for name in PARTS if name in content) or "none"
-        raise ValueError(f"{path}: has no part {part!r}; parts found: {found}; an empty part is written as []")
-    return _cases_of(path, part, content[part], modalities)
-
-
-def load_parts(path: Path | str, modalities: Sequence[str]) -> dict[str, list[dict[str, str]]]:
-    """Cases of every part that the datalist has, each as of :func:`load_datalist`.
+    Attributes:
+        path: of the file; messages begin with it.
+        label_scheme: that the label files are coded by; None where the datalist names none.
 
     Raises:
-        FileNotFoundError, ValueError: as :func:`load_datalist`; a datalist without any part.
+        FileNotFoundError: no such file.
+        ValueError: one that is no datalist; a label scheme that is no name.
     """
-    content = _read(path)
-    parts = {part: _cases_of(path, part, content[part], modalities) for part in PARTS if part in content}
-    if not parts:
-        raise ValueError(f"{path}: has none of the parts {', '.join(PARTS)}")
-    return parts
+
+    def __init__(self, path: Path | str) -> None:
+        self.path = path
+        self._content = _read(path)
+        self.label_scheme: str | None = self._content.get("label_scheme")
+        if not isinstance(self.label_scheme, str | None):
+            raise ValueError(f"{path}: label_scheme must be a name, got {self.label_scheme!r}")
+
+    def cases(self, part: str, modalities: Sequence[str]) -> list[dict[str, str]]:
+        """Cases of one part.
+
+        Args:
+            part: ``training``, ``validation`` or ``test``; it may be empty.
+            modalities: names of the data set's sequences.
+
+        Returns:
+            Per case ``case`` and, where the case has them, absolute paths under the modalities' names and ``label``.
+
+        Raises:
+            ValueError: anything in the part that is not as described above, in one line.
+        """
+        if part not in PARTS:
+            raise ValueError(f"unknown part {part!r} of a datalist; accepted: {', '.join(PARTS)}")
+        if part not in self._content:
+            found = ", ".join(name for name in PARTS if name in self._content) or "none"
+            raise ValueError(f"{self.path}: has no part {part!r}; parts found: {found}; an empty part is written as []")
+        folder = Path(self.path).absolute().parent
+        cases = []
+        for entry in self._entries(part):
+            where = f"{self.path}: case {entry['case']!r}"
+            _check_keys(where, entry, modalities)
+            files = {key: os.path.abspath(folder / entry[key]) for key in (*modalities, "label") if key in entry}
+            if not files.keys() & set(modalities):
+                others = [key for key in entry if known_sequence(key)]
+                hint = f"; it has {', '.join(others)}: is the datalist of another data set?" if others else ""
+                raise ValueError(f"{where} has no modality; expected at least one of {', '.join(modalities)}{hint}")
+            cases.append({"case": entry["case"], **files})
+        return cases
+
+    def parts(self, modalities: Sequence[str]) -> dict[str, list[dict[str, str]]]:
+        """Cases of every part that is there, each as of :meth:`cases`.
+
+        Raises:
+            ValueError: as :meth:`cases`; a datalist without any part.
+        """
+        parts = {part: self.cases(part, modalities) for part in PARTS if part in self._content}
+        if not parts:
+            raise ValueError(f"{self.path}: has none of the parts {', '.join(PARTS)}")
+        return parts
+
+    def dataset(self) -> DatasetSpec | None:
+        """The data set that the datalist names, None where it names none.
+
+        Raises:
+            FileNotFoundError, ValueError: as :func:`~passion_components.datasets.dataset_spec`; what is no name.
+        """
+        named = self._content.get("dataset")
+        if named is None:
+            return None
+        if not isinstance(named, str) or not (named in DATASETS or named.endswith(".json")):
+            accepted = ", ".join(DATASETS)
+            raise ValueError(f"{self.path}: dataset must be {accepted} or the path of a JSON file, got {named!r}")
+        if named in DATASETS:
+            return DATASETS[named]
+        try:
+            return dataset_spec(Path(self.path).absolute().parent / named)
+        except FileNotFoundError:
+            raise FileNotFoundError(
+                f"{self.path}: names the data set {named}, which does not exist; correct the path, or name the file"
+            ) from None
+
+    def missing_rates(self, modalities: Sequence[str]) -> dict[str, float]:
+        """Share of the training cases that lack each modality (MR_m of the paper), as realised here.
+
+        Raises:
+            ValueError: as :meth:`cases`; no training case at all, or none that has a modality.
+        """
+        cases = self.cases("training", modalities)
+        if not cases:
+            raise ValueError(f"{self.path}: part 'training' is empty; expected at least one case")
+        rates = missing_rates_of(cases, modalities)
+        never = next((name for name, rate in rates.items() if rate == 1), None)
+        if never is not None:
+            raise ValueError(
+                f"{self.path}: no case of part 'training' has {never}; expected at least one for every sequence"
+            )
+        return rates
+
+    def hash(self) -> str:
+        """SHA-256 of what the datalist says: label scheme, parts, cases in their order, keys and file names.
+
+        Folders are left out, so the hash stays when the data or the datalist move.
+
+        Raises:
+            ValueError: a part that is no list of named cases.
+        """
+        said: dict[str, Any] = {}
+        if "label_scheme" in self._content:
+            said["label_scheme"] = self.label_scheme
+        for part in PARTS:
+            if part in self._content:
+                said[part] = [
+                    {
+                        key: value if key == "case" else Path(value).name
+                        for key, value in case.items()
+                        if isinstance(value, str)
+                    }
+                    for case in self._entries(part)
+                ]
+        return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
+
+    def _entries(self, part: str) -> list[dict[str, Any]]:
+        """The part as a list of objects that each have a name of their own."""
+        entries = self._content[part]
+        if not isinstance(entries, list):
+            raise ValueError(f"{self.path}: part {part!r} must be a list of cases, got a {type(entries).__name__}")
+        names: set[str] = set()
+        for number, entry in enumerate(entries, 1):
+            where = f"{self.path}: entry {number} of part {part!r}"
+            if not isinstance(entry, dict) or not isinstance(entry.get("case"), str) or not entry["case"]:
+                raise ValueError(f'{where} has no name; expected {{"case": "...", ...}}')
+            name = checked_case_name(entry["case"], where)
+            if name in names:
+                raise ValueError(f"{self.path}: case {name!r} occurs twice in part {part!r}; expected every case once")
+            names.add(name)
+        return entries
+
+
+def load_datalist(path: Path | str, part: str, modalities: Sequence[str]) -> list[dict[str, str]]:
+    """As :meth:`Datalist.cases`."""
+    return Datalist(path).cases(part, modalities)
 
 
 def label_scheme(path: Path | str) -> str | None:
-    """The scheme of the label files that a datalist names, None where it names none.
-
-    Raises:
-        FileNotFoundError, ValueError: no such file, or one that cannot be read as a datalist; a scheme that is no name.
-    """
-    scheme = _read(path).get("label_scheme")
-    if scheme is not None and not isinstance(scheme, str):
-        raise ValueError(f"{path}: label_scheme must be a name, got {scheme!r}")
-    return scheme
+    """As :attr:`Datalist.label_scheme`."""
+    return Datalist(path).label_scheme
 
 
 def dataset_of(path: Path | str) -> DatasetSpec | None:
-    """The data set that a datalist names, None where it names none.
+    """As :meth:`Datalist.dataset`."""
+    return Datalist(path).dataset()
 
-    Raises:
-        FileNotFoundError, ValueError: as :func:`label_scheme`, and :func:`~passion_components.datasets.dataset_spec`.
-    """
-    named = _read(path).get("dataset")
-    if named is None:
-        return None
-    if not isinstance(named, str) or not (named in DATASETS or named.endswith(".json")):
-        raise ValueError(f"{path}: dataset must be {', '.join(DATASETS)} or the path of a JSON file, got {named!r}")
-    if named in DATASETS:
-        return DATASETS[named]
-    try:
-        return dataset_spec(Path(path).absolute().parent / named)
-    except FileNotFoundError:
-        raise FileNotFoundError(
-            f"{path}: names the data set {named}, which does not exist; correct the path, or name the file"
-        ) from None
+
+def missing_rates(path: Path | str, modalities: Sequence[str]) -> dict[str, float]:
+    """As :meth:`Datalist.missing_rates`."""
+    return Datalist(path).missing_rates(modalities)
+
+
+def datalist_hash(path: Path | str) -> str:
+    """As :meth:`Datalist.hash`."""
+    return Datalist(path).hash()
 
 
 def write_datalist(
@@ -153,41 +250,10 @@ def presence_table(cases: Sequence[Mapping[str, str]], modalities: Sequence[str]
     return torch.tensor(rows, dtype=torch.bool).reshape(len(rows), len(modalities))
 
 
-def missing_rates(path: Path | str, modalities: Sequence[str]) -> dict[str, float]:
-    """Share of the training cases that lack each modality (MR_m of the paper), as realised in a datalist.
-
-    Raises:
-        FileNotFoundError, ValueError: as :func:`load_datalist`; no training case at all, or none that has a modality.
-    """
-    cases = load_datalist(path, "training", modalities)
-    if not cases:
-        raise ValueError(f"{path}: part 'training' is empty; expected at least one case")
+def missing_rates_of(cases: Sequence[Mapping[str, str]], modalities: Sequence[str]) -> dict[str, float]:
+    """Share of the cases, at least one, that lack each modality."""
     rates = (~presence_table(cases, modalities)).double().mean(0).tolist()
-    for name, rate in zip(modalities, rates, strict=True):
-        if rate == 1:
-            raise ValueError(f"{path}: no case of part 'training' has {name}; expected at least one for every sequence")
     return dict(zip(modalities, rates, strict=True))
-
-
-def datalist_hash(path: Path | str) -> str:
-    """SHA-256 of what a datalist says: label scheme, parts, cases in their order, keys and file names.
-
-    Folders are left out, so the hash stays when the data or the datalist move.
-
-    Raises:
-        FileNotFoundError, ValueError: no such file, or one that cannot be read as a datalist.
-    """
-    content = _read(path)
-    said: dict[str, Any] = {"label_scheme": content["label_scheme"]} if "label_scheme" in content else {}
-    said |= {
-        part: [
-            {key: Path(value).name if key != "case" else value for key, value in case.items() if isinstance(value, str)}
-            for case in _entries(path, part, content[part])
-        ]
-        for part in PARTS
-        if part in content
-    }
-    return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
 
 
 def file_hashes(cases: Sequence[Mapping[str, str]]) -> dict[str, dict[str, str | None]]:
@@ -248,36 +314,6 @@ def _encodable(content: Any) -> bool:
     except UnicodeEncodeError:
         return False
     return True
-
-
-def _entries(path: Path | str, part: str, entries: Any) -> list[dict[str, Any]]:
-    """The part as a list of objects that each have a name of their own."""
-    if not isinstance(entries, list):
-        raise ValueError(f"{path}: part {part!r} must be a list of cases, got a {type(entries).__name__}")
-    names: set[str] = set()
-    for number, entry in enumerate(entries, 1):
-        if not isinstance(entry, dict) or not isinstance(entry.get("case"), str) or not entry["case"]:
-            raise ValueError(f'{path}: entry {number} of part {part!r} has no name; expected {{"case": "...", ...}}')
-        checked_case_name(entry["case"], f"{path}: entry {number} of part {part!r}")
-        if entry["case"] in names:
-            raise ValueError(f"{path}: case {entry['case']!r} occurs twice in part {part!r}; expected every case once")
-        names.add(entry["case"])
-    return entries
-
-
-def _cases_of(path: Path | str, part: str, entries: Any, modalities: Sequence[str]) -> list[dict[str, str]]:
-    folder = Path(path).absolute().parent
-    cases = []
-    for entry in _entries(path, part, entries):
-        where = f"{path}: case {entry['case']!r}"
-        _check_keys(where, entry, modalities)
-        files = {key: os.path.abspath(folder / entry[key]) for key in (*modalities, "label") if key in entry}
-        if not files.keys() & set(modalities):
-            others = [key for key in entry if known_sequence(key)]
-            hint = f"; it has {', '.join(others)}: is the datalist of another data set?" if others else ""
-            raise ValueError(f"{where} has no modality; expected at least one of {', '.join(modalities)}{hint}")
-        cases.append({"case": entry["case"], **files})
-    return cases
 
 
 def _check_keys(where: str, entry: Mapping[str, Any], modalities: Sequence[str]) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from passion_components.data.lists.datalist import dataset_of, label_scheme, load_parts, presence_table, write_datalist
+from passion_components.data.lists.datalist import Datalist, presence_table, write_datalist
 from passion_components.data.lists.published_masks import presence_from_masks, read_published_masks
 from passion_components.data.lists.splits import largest_remainder
 from passion_components.data.outputs import check_replaceable
@@ -81,7 +81,7 @@ def draw_presence(
 
 
 def simulate_missing(
-    source: Path | str,
+    source: Datalist,
     out: Path | str,
     rates: Mapping[str, float],
     modalities: Sequence[str],
@@ -97,8 +97,8 @@ def simulate_missing(
         What the training cases have in ``out``, bool (N, M).
 
     Raises:
-        FileNotFoundError, ValueError: as :func:`~passion_components.data.lists.datalist.load_datalist` and
-            :func:`draw_presence`; ``out`` is ``source``; no training cases.
+        ValueError: as :meth:`~passion_components.data.lists.datalist.Datalist.parts` and :func:`draw_presence`; ``out``
+            is the file of ``source``; no training cases.
     """
     return _write_incomplete(
         source,
@@ -109,7 +109,7 @@ def simulate_missing(
 
 
 def apply_published_masks(
-    source: Path | str, out: Path | str, masks: Path | str, modalities: Sequence[str]
+    source: Datalist, out: Path | str, masks: Path | str, modalities: Sequence[str]
 ) -> torch.Tensor:
     """Write a datalist whose training cases lack what a published split file says.
 
@@ -126,29 +126,29 @@ def apply_published_masks(
 
 
 def _write_incomplete(
-    source: Path | str,
+    source: Datalist,
     out: Path | str,
     modalities: Sequence[str],
     presence_of: Callable[[Sequence[Mapping[str, str]]], torch.Tensor],
 ) -> torch.Tensor:
     """Write ``out`` with the presence that ``presence_of`` gives for the training cases of ``source``."""
-    if Path(source).resolve() == Path(out).resolve():
+    if Path(source.path).resolve() == Path(out).resolve():
         raise ValueError(f"{out}: would overwrite the complete datalist; name another file for the incomplete one")
     check_replaceable(out, f'"{_ORIGIN}"')
-    parts = load_parts(source, modalities)
+    parts = source.parts(modalities)
     cases = parts.get("training", [])
     if not cases:
-        raise ValueError(f"{source}: has no training cases, so there is nothing to remove; expected at least one")
+        raise ValueError(f"{source.path}: has no training cases, so there is nothing to remove; expected at least one")
     try:
         presence = presence_of(cases)
     except ValueError as error:
-        raise ValueError(f"{source}: {error}") from None
+        raise ValueError(f"{source.path}: {error}") from None
     parts["training"] = [
         {key: value for key, value in case.items() if key not in modalities or row[modalities.index(key)]}
         for case, row in zip(cases, presence.tolist(), strict=True)
     ]
     write_datalist(
-        out, parts, label_scheme=label_scheme(source), dataset=dataset_of(source), **{_ORIGIN: Path(source).name}
+        out, parts, label_scheme=source.label_scheme, dataset=source.dataset(), **{_ORIGIN: Path(source.path).name}
     )
     return presence
 

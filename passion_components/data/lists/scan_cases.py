@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from passion_components.data.layouts.scans import ScanFolder, find_in_folder
-from passion_components.data.lists.datalist import label_scheme, load_parts
+from passion_components.data.lists.datalist import Datalist
 from passion_components.datasets import DatasetSpec
 
 
@@ -23,7 +23,7 @@ def find_scan_cases(dataset_dir: Path | str, spec: DatasetSpec, series: str = ""
     """
     path = Path(dataset_dir)
     if path.is_file() and path.suffix.lower() == ".json":
-        return _listed(path, spec)
+        return _listed(Datalist(path), spec)
     if not path.is_dir():
         found = "is a file" if path.exists() else "no such folder"
         raise FileNotFoundError(
@@ -32,20 +32,20 @@ def find_scan_cases(dataset_dir: Path | str, spec: DatasetSpec, series: str = ""
     return find_in_folder(path, spec, series)
 
 
-def _listed(datalist: Path, spec: DatasetSpec) -> ScanFolder:
+def _listed(datalist: Datalist, spec: DatasetSpec) -> ScanFolder:
     """The cases of all parts of a datalist, each in one of them: two of one name would write the same files."""
-    parts = load_parts(datalist, spec.modalities)
+    parts = datalist.parts(spec.modalities)
     cases = [
         {key: value for key, value in case.items() if key != "label"} for of_part in parts.values() for case in of_part
     ]
     if not cases:
-        raise FileNotFoundError(f"{datalist}: has no cases in any part")
+        raise FileNotFoundError(f"{datalist.path}: has no cases in any part")
     part_of: dict[str, str] = {}
     for part, of_part in parts.items():
         for case in of_part:
             if part_of.setdefault(case["case"], part) != part:
                 raise ValueError(
-                    f"{datalist}: case {case['case']!r} is in the parts {part_of[case['case']]} and {part}; expected "
-                    f"every case in one part: remove it from the other, or rename it"
+                    f"{datalist.path}: case {case['case']!r} is in the parts {part_of[case['case']]} and {part}; "
+                    f"expected every case in one part: remove it from the other, or rename it"
                 )
-    return ScanFolder(cases, label_scheme=label_scheme(datalist))
+    return ScanFolder(cases, label_scheme=datalist.label_scheme)

@@ -10,20 +10,20 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from passion_components.data.case_names import PARTS, checked_case_name
-from passion_components.data.lists.datalist import load_parts
+from passion_components.data.lists.datalist import Datalist
 from passion_components.files import write_text_atomically
 
 SPLIT_FILE = "split.json"
 _BUNDLES = Path(__file__).resolve().parents[3] / "bundles"
 
 
-def write_split(datalist: Path | str, folder: Path | str, modalities: Sequence[str]) -> Path:
+def write_split(datalist: Datalist, folder: Path | str, modalities: Sequence[str]) -> Path:
     """Write ``folder/split.json``: the names of the cases of a datalist, by part.
 
     Raises:
-        FileNotFoundError, ValueError: as :func:`load_parts`.
+        ValueError: as :meth:`~passion_components.data.lists.datalist.Datalist.parts`.
     """
-    parts = load_parts(datalist, modalities)
+    parts = datalist.parts(modalities)
     path = Path(folder) / SPLIT_FILE
     text = json.dumps({part: [case["case"] for case in cases] for part, cases in parts.items()}, indent=1)
     write_text_atomically(path, text + "\n")

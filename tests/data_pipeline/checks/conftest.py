@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from passion_components.data.checks.report import check_datalist
+from passion_components.data.lists.datalist import Datalist
 from passion_components.data.phantoms.brain import draw_brain
 from passion_components.datasets import BRATS2020
 from passion_components.transforms.foreground import has_contrast, nonzero
@@ -49,7 +50,7 @@ class Collection:
         path = self.folder / "datalist.json"
         scheme = {} if self.scheme is None else {"label_scheme": self.scheme}
         path.write_text(json.dumps({**scheme, **self.parts}))
-        return check_datalist(path, spec, has_contrast=contrast, jobs=jobs, **options)
+        return check_datalist(Datalist(path), spec, has_contrast=contrast, jobs=jobs, **options)
 
     def only_finding(self, spec=BRATS2020):
         """Kind, names of the cases and message of the one thing that is wrong."""

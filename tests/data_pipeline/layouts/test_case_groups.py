@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from passion_components.data.errors import UserError
-from passion_components.data.lists.datalist import load_datalist
+from passion_components.data.lists.datalist import Datalist
 from passion_components.data.lists.prepare import find_cases
 from passion_components.data.lists.scan_cases import find_scan_cases
 from passion_components.data.reading.image_files import images_below
@@ -154,6 +154,6 @@ def test_a_datalist_of_another_data_set_is_called_that(tmp_path):
     path = tmp_path / "datalist.json"
     path.write_text('{"test": [{"case": "P", "bssfp": "a.nii", "lge": "b.nii"}]}')
     with pytest.raises(ValueError, match=r"no modality; expected .*; it has bssfp, lge: is the datalist of another"):
-        load_datalist(path, "test", BRATS2020.modalities)
+        Datalist(path).cases("test", BRATS2020.modalities)
     with pytest.raises(UserError, match=r"myops2020: is of the data set myops2020, so the datalist .* is not for this"):
         check_choice(name="label_scheme", value="myops2020", accepted=list(BRATS2020.label_schemes))

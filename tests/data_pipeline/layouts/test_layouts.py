@@ -8,7 +8,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from passion_components.data.lists.datalist import label_scheme, load_parts
+from passion_components.data.lists.datalist import Datalist
 from passion_components.data.lists.prepare import prepare_cases
 from passion_components.data.phantoms.brain import write_brain_phantoms
 from passion_components.data.phantoms.heart import write_heart_phantoms
@@ -34,7 +34,7 @@ def hearts(tmp_path_factory):
 
 
 def loaded(datalist, spec, scheme=None):
-    cases = load_parts(datalist, spec.modalities)["training"]
+    cases = Datalist(datalist).parts(spec.modalities)["training"]
     read_label = LoadLabeld(to="target", label_codes=spec.codes(scheme))
     read = LoadModalitiesd(spec.modalities)
     return [(case, read(read_label(case))) for case in cases]
@@ -143,7 +143,7 @@ def test_a_layout_of_brains_loads_to_the_phantoms(layout, brains, tmp_path):
     source = tmp_path / "src" / ("cases.csv" if layout == "table" else "")
     patterns = PATTERNS if layout == "patterns" else ()
     done = prepare_cases(source, tmp_path / "out", BRATS2020, split=ALL, seed=0, patterns=patterns)
-    assert done.label_scheme == label_scheme(done.datalist) == scheme
+    assert done.label_scheme == Datalist(done.datalist).label_scheme == scheme
     assert [note for note in done.notes if "W39" not in note] == []
     found = loaded(done.datalist, BRATS2020, scheme)
     assert len(found) == COUNT

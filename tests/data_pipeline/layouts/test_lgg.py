@@ -8,7 +8,7 @@ import pytest
 
 from passion_components.data.errors import CaseError
 from passion_components.data.layouts.lgg import CHANNELS, read_patient
-from passion_components.data.lists.datalist import load_parts
+from passion_components.data.lists.datalist import Datalist
 from passion_components.data.lists.prepare_lgg import prepare_lgg
 from passion_components.data.lists.splits import split_by_stratum
 from passion_components.data.phantoms.lgg import case_name, draw_lgg, write_lgg_phantoms
@@ -73,7 +73,7 @@ class TestAbsentSequences:
         assert summary["absent"] == {"t1": [case_name(8)], "flair": [], "t1ce": [case_name(4), case_name(8)]}
         assert summary["by_patient"][case_name(8)]["absent"]["t1"] == "a copy of flair"
         assert not problems
-        cases = {case["case"]: case for part in load_parts(datalist, CHANNELS).values() for case in part}
+        cases = {case["case"]: case for part in Datalist(datalist).parts(CHANNELS).values() for case in part}
         assert set(cases[case_name(8)]) == {"case", "flair", "label"}
         assert set(cases[case_name(4)]) == {"case", "t1", "flair", "label"}
         assert not (tmp_path / "out" / case_name(4) / f"{case_name(4)}_t1ce.nii.gz").exists()

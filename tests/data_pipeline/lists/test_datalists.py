@@ -7,12 +7,9 @@ import pytest
 import torch
 
 from passion_components.data.lists.datalist import (
+    Datalist,
     check_files_exist,
-    datalist_hash,
     file_hashes,
-    load_datalist,
-    load_parts,
-    missing_rates,
     presence_table,
     write_datalist,
 )
@@ -36,22 +33,22 @@ class TestLoad:
         path = write({"test": [{"case": "P1", "t1": "P1/../t1.nii", "label": "/x/seg.nii"}]})
         monkeypatch.chdir("/")
         expected = [{"case": "P1", "t1": str(tmp_path / "t1.nii"), "label": "/x/seg.nii"}]
-        assert load_datalist(path, "test", MODALITIES) == expected
-        assert load_datalist(os.path.relpath(path), "test", MODALITIES) == expected
+        assert Datalist(path).cases("test", MODALITIES) == expected
+        assert Datalist(os.path.relpath(path)).cases("test", MODALITIES) == expected
 
     def test_a_case_named_like_a_folder_keeps_its_name(self, write, tmp_path):
         (tmp_path / "P1").mkdir()
-        assert load_datalist(write({"test": [{"case": "P1", "t1": "a"}]}), "test", MODALITIES)[0]["case"] == "P1"
+        assert Datalist(write({"test": [{"case": "P1", "t1": "a"}]})).cases("test", MODALITIES)[0]["case"] == "P1"
 
     def test_notes_and_foreign_sequences_are_left_out(self, write):
         path = write({"training": [{"case": "P1", "t1": "/a", "t2": "/b", "fold": 0, "site": "x"}], "name": "mine"})
-        assert load_datalist(path, "training", ("t1", "flair")) == [{"case": "P1", "t1": "/a"}]
+        assert Datalist(path).cases("training", ("t1", "flair")) == [{"case": "P1", "t1": "/a"}]
 
     def test_an_empty_part_is_legal(self, write):
-        assert load_datalist(write({"validation": []}), "validation", MODALITIES) == []
+        assert Datalist(write({"validation": []})).cases("validation", MODALITIES) == []
 
     def test_all_parts_that_are_there(self, write):
-        assert load_parts(write({"test": [], "training": []}), MODALITIES) == {"training": [], "test": []}
+        assert Datalist(write({"test": [], "training": []})).parts(MODALITIES) == {"training": [], "test": []}
 
     @pytest.mark.parametrize(
         ("content", "message"),
@@ -72,23 +69,37 @@ class TestLoad:
     def test_mistakes_are_told_in_one_line_with_the_file(self, write, content, message):
         path = write(content)
         with pytest.raises(ValueError, match=message) as error:
-            load_datalist(path, "training", MODALITIES)
+            Datalist(path).cases("training", MODALITIES)
         assert str(error.value).startswith(str(path)) and "\n" not in str(error.value)
 
     def test_unknown_part_names_those_accepted(self, write):
         with pytest.raises(ValueError, match="unknown part 'train' .* accepted: training, validation, test"):
-            load_datalist(write({}), "train", MODALITIES)
+            Datalist(write({})).cases("train", MODALITIES)
 
     def test_no_file_says_how_to_make_one(self, tmp_path):
         with pytest.raises(FileNotFoundError, match="no such datalist; make one with `passion prepare`"):
-            load_datalist(tmp_path / "none.json", "training", MODALITIES)
+            Datalist(tmp_path / "none.json").cases("training", MODALITIES)
 
     def test_a_folder_or_an_image_is_no_datalist(self, tmp_path):
         with pytest.raises(ValueError, match="is a folder"):
-            load_datalist(tmp_path, "training", MODALITIES)
+            Datalist(tmp_path).cases("training", MODALITIES)
         (tmp_path / "x.json").write_bytes(b"\x1f\x8b\xff")
         with pytest.raises(ValueError, match="is not a text file"):
-            load_datalist(tmp_path / "x.json", "training", MODALITIES)
+            Datalist(tmp_path / "x.json").cases("training", MODALITIES)
+
+
+class TestReadOnce:
+    def test_what_it_tells_is_what_its_file_held_when_it_was_read(self, write):
+        path = write({"label_scheme": "brats2021", "training": [{"case": "P", "t1": "a"}], "test": []})
+        datalist = Datalist(path)
+        before = datalist.hash(), datalist.missing_rates(("t1",)), datalist.parts(MODALITIES)
+        path.unlink()
+        assert datalist.label_scheme == "brats2021" and datalist.dataset() is None
+        assert (datalist.hash(), datalist.missing_rates(("t1",)), datalist.parts(MODALITIES)) == before
+
+    def test_a_scheme_that_is_no_name(self, write):
+        with pytest.raises(ValueError, match=r"datalist\.json: label_scheme must be a name, got 3"):
+            Datalist(write({"label_scheme": 3, "test": []}))
 
 
 class TestWrite:
@@ -100,7 +111,7 @@ class TestWrite:
 
     def test_what_is_written_is_read_back(self, tmp_path):
         parts = {"training": [{"case": "P1", "t1": str(tmp_path / "t1.nii")}], "validation": [], "test": []}
-        assert load_parts(write_datalist(tmp_path / "d.json", parts), MODALITIES) == parts
+        assert Datalist(write_datalist(tmp_path / "d.json", parts)).parts(MODALITIES) == parts
         assert [path.name for path in tmp_path.iterdir()] == ["d.json"]
 
 
@@ -169,15 +180,15 @@ class TestPresence:
             *({"case": c, "t1": "x"} for c in "cd"),
         ]
         path = write({"training": training, "test": [{"case": "e", "t2": "x"}]})
-        assert missing_rates(path, ("t2", "t1")) == {"t2": 0.75, "t1": 0.0}
+        assert Datalist(path).missing_rates(("t2", "t1")) == {"t2": 0.75, "t1": 0.0}
 
     def test_a_sequence_without_any_case_is_refused_by_name(self, write):
         with pytest.raises(ValueError, match="no case of part 'training' has t2"):
-            missing_rates(write({"training": [{"case": "a", "t1": "x"}]}), ("t1", "t2"))
+            Datalist(write({"training": [{"case": "a", "t1": "x"}]})).missing_rates(("t1", "t2"))
 
     def test_no_training_cases_have_no_rates(self, write):
         with pytest.raises(ValueError, match="part 'training' is empty"):
-            missing_rates(write({"training": []}), MODALITIES)
+            Datalist(write({"training": []})).missing_rates(MODALITIES)
 
 
 class TestHash:
@@ -188,8 +199,8 @@ class TestHash:
         moved = tmp_path / "elsewhere" / "other.json"
         moved.parent.mkdir()
         shutil.copy(path, moved)
-        absolute = write_datalist(tmp_path / "new" / "d.json", load_parts(path, MODALITIES))
-        assert datalist_hash(path) == datalist_hash(moved) == datalist_hash(absolute)
+        absolute = write_datalist(tmp_path / "new" / "d.json", Datalist(path).parts(MODALITIES))
+        assert Datalist(path).hash() == Datalist(moved).hash() == Datalist(absolute).hash()
 
     @pytest.mark.parametrize(
         "training",
@@ -202,7 +213,7 @@ class TestHash:
         ],
     )
     def test_changes_with_cases_order_sequences_and_files(self, write, training):
-        assert datalist_hash(write(self.CONTENT)) != datalist_hash(write({"training": training}, "other.json"))
+        assert Datalist(write(self.CONTENT)).hash() != Datalist(write({"training": training}, "other.json")).hash()
 
 
 def test_a_listed_file_that_is_not_there_is_named_with_its_case(tmp_path):

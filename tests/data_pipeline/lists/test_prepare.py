@@ -3,7 +3,7 @@ import re
 
 import pytest
 
-from passion_components.data.lists.datalist import load_parts
+from passion_components.data.lists.datalist import Datalist
 from passion_components.data.lists.prepare import find_cases, prepare_cases
 from passion_components.datasets import BRATS2020
 
@@ -187,7 +187,7 @@ class TestParts:
         done = prepare_cases(root / "src", root / "out", BRATS2020, split=SPLIT, seed=0)
         assert done.datalist == root / "out" / "datalist.json" and done.notes == []
         assert [len(part) for part in done.parts.values()] == [2, 0, 2]
-        assert load_parts(done.datalist, BRATS2020.modalities) == done.parts
+        assert Datalist(done.datalist).parts(BRATS2020.modalities) == done.parts
         with pytest.raises(ValueError, match="exists already; remove it first"):
             prepare_cases(root / "src", root / "out", BRATS2020, split=SPLIT, seed=0)
 

@@ -3,13 +3,7 @@ import json
 import pytest
 import torch
 
-from passion_components.data.lists.datalist import (
-    datalist_hash,
-    load_parts,
-    missing_rates,
-    presence_table,
-    write_datalist,
-)
+from passion_components.data.lists.datalist import Datalist, presence_table, write_datalist
 from passion_components.data.lists.missing_rates import draw_presence, parse_rates, simulate_missing
 
 MODALITIES = ("flair", "t1ce", "t1", "t2")
@@ -128,38 +122,38 @@ class TestDatalist:
         return write_datalist(tmp_path / "in" / "datalist.json", parts)
 
     def test_only_training_cases_lose_modalities(self, source, tmp_path):
-        before = load_parts(source, MODALITIES)
-        presence = simulate_missing(source, tmp_path / "out.json", RATES, MODALITIES, seed=1037)
-        after = load_parts(tmp_path / "out.json", MODALITIES)
-        assert after["test"] == before["test"] and load_parts(source, MODALITIES) == before
+        before = Datalist(source).parts(MODALITIES)
+        presence = simulate_missing(Datalist(source), tmp_path / "out.json", RATES, MODALITIES, seed=1037)
+        after = Datalist(tmp_path / "out.json").parts(MODALITIES)
+        assert after["test"] == before["test"] and Datalist(source).parts(MODALITIES) == before
         assert torch.equal(presence_table(after["training"], MODALITIES), presence)
         for full, reduced in zip(before["training"], after["training"], strict=True):
             assert reduced.items() <= full.items() and "label" in reduced
 
     def test_paths_are_rewritten_for_the_new_folder(self, source, tmp_path):
-        simulate_missing(source, tmp_path / "out.json", RATES, MODALITIES, seed=0)
+        simulate_missing(Datalist(source), tmp_path / "out.json", RATES, MODALITIES, seed=0)
         assert json.loads((tmp_path / "out.json").read_text())["test"][0]["t1"] == "in/test0/t1"
 
     def test_realised_rates_are_those_of_the_file(self, source, tmp_path):
-        presence = simulate_missing(source, tmp_path / "out.json", RATES, MODALITIES, seed=0)
-        realised = missing_rates(tmp_path / "out.json", MODALITIES)
+        presence = simulate_missing(Datalist(source), tmp_path / "out.json", RATES, MODALITIES, seed=0)
+        realised = Datalist(tmp_path / "out.json").missing_rates(MODALITIES)
         assert list(realised.values()) == (~presence).double().mean(0).tolist()
 
     def test_the_same_seed_writes_the_same_list(self, source, tmp_path):
         hashes = []
         for name, seed in [("a", 1), ("b", 1), ("c", 2)]:
-            simulate_missing(source, tmp_path / name / "d.json", RATES, MODALITIES, seed=seed)
-            hashes.append(datalist_hash(tmp_path / name / "d.json"))
+            simulate_missing(Datalist(source), tmp_path / name / "d.json", RATES, MODALITIES, seed=seed)
+            hashes.append(Datalist(tmp_path / name / "d.json").hash())
         assert hashes[0] == hashes[1] != hashes[2]
 
     def test_the_complete_datalist_is_never_overwritten(self, source):
         with pytest.raises(ValueError, match="would overwrite the complete datalist"):
-            simulate_missing(source, source, RATES, MODALITIES, seed=0)
+            simulate_missing(Datalist(source), source, RATES, MODALITIES, seed=0)
 
     def test_errors_name_the_datalist(self, tmp_path):
         path = write_datalist(tmp_path / "d.json", {"training": [{"case": "P", "t1": "x"}]})
         with pytest.raises(ValueError, match=r"d\.json: no case has flair"):
-            simulate_missing(path, tmp_path / "out.json", RATES, MODALITIES, seed=0)
+            simulate_missing(Datalist(path), tmp_path / "out.json", RATES, MODALITIES, seed=0)
         write_datalist(path, {"training": [], "test": []})
         with pytest.raises(ValueError, match=r"d\.json: has no training cases"):
-            simulate_missing(path, tmp_path / "out.json", RATES, MODALITIES, seed=0)
+            simulate_missing(Datalist(path), tmp_path / "out.json", RATES, MODALITIES, seed=0)

@@ -4,7 +4,7 @@ import pytest
 from typer.testing import CliRunner
 
 from passion_components.cli import app
-from passion_components.data.lists.datalist import load_datalist
+from passion_components.data.lists.datalist import Datalist
 from passion_components.data.lists.split_files import find_split, read_split, training_cases, write_split
 from passion_components.data.phantoms.lgg import write_lgg_phantoms
 from passion_components.datasets import TCGA_LGG
@@ -15,7 +15,7 @@ DATALIST = {"training": [{"case": "a", "t1": "a.nii"}], "validation": [], "test"
 @pytest.fixture
 def split(tmp_path):
     (tmp_path / "datalist.json").write_text(json.dumps(DATALIST))
-    return write_split(tmp_path / "datalist.json", tmp_path / "weights", ["t1"])
+    return write_split(Datalist(tmp_path / "datalist.json"), tmp_path / "weights", ["t1"])
 
 
 def test_it_holds_names_alone(split):
@@ -59,7 +59,7 @@ def test_patients_are_put_into_the_parts_of_a_split(tmp_path):
     result = CliRunner().invoke(app, [*words, "--out", str(tmp_path / "out"), "--split", "test=1"])
     assert result.exit_code == 0 and "3 of 4 patients of" in result.output
     cases = {
-        part: [case["case"] for case in load_datalist(tmp_path / "out/datalist.json", part, TCGA_LGG.modalities)]
+        part: [case["case"] for case in Datalist(tmp_path / "out/datalist.json").cases(part, TCGA_LGG.modalities)]
         for part in ("training", "validation", "test")
     }
     assert cases == {"training": names[3:], "validation": names[:1], "test": names[1:3]}

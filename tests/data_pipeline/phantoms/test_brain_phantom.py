@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 from scipy.ndimage import binary_dilation
 
-from passion_components.data.lists import datalist
+from passion_components.data.lists.datalist import Datalist, check_files_exist, presence_table
 from passion_components.data.phantoms import brain
 from passion_components.data.phantoms.brain import draw_brain, write_brain_phantoms
 from passion_components.datasets import BRATS2020
@@ -161,12 +161,12 @@ class TestFiles:
     def test_datalist_is_split_and_complete(self, tmp_path):
         seen = []
         path = write_brain_phantoms(tmp_path, cases=10, size=(16, 16, 16), progress=seen.append)
-        parts = datalist.load_parts(path, BRATS2020.modalities)
+        parts = Datalist(path).parts(BRATS2020.modalities)
         assert {part: len(cases) for part, cases in parts.items()} == {"training": 7, "validation": 1, "test": 2}
         cases = [case for part in parts.values() for case in part]
-        datalist.check_files_exist(cases)
+        check_files_exist(cases)
         assert sorted(case["case"] for case in cases) == seen
-        assert datalist.presence_table(cases, BRATS2020.modalities).all() and all("label" in case for case in cases)
+        assert presence_table(cases, BRATS2020.modalities).all() and all("label" in case for case in cases)
 
     def test_a_folder_with_something_in_it_is_left_alone(self, tmp_path):
         (tmp_path / "mine.txt").write_text("x")

@@ -2,7 +2,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from passion_components.data.lists import datalist
+from passion_components.data.lists.datalist import Datalist, check_files_exist, presence_table
 from passion_components.data.phantoms import heart
 from passion_components.data.phantoms.heart import draw_heart, write_heart_phantoms
 from passion_components.datasets import MYOPS2020
@@ -158,7 +158,7 @@ class TestFiles:
     def test_files_hold_what_was_drawn(self, tmp_path):
         path = write_heart_phantoms(tmp_path / "d", cases=2, size=(16, 16), seed=5, split={"training": 1.0})
         images, label, _ = draw_heart(2, (16, 16), 5)
-        parts = datalist.load_parts(path, MYOPS2020.modalities)
+        parts = Datalist(path).parts(MYOPS2020.modalities)
         files = next(case for case in parts["training"] if case["case"] == "myops_training_102")
         assert files["bssfp"].endswith("_C0.nii.gz") and files["lge"].endswith("_DE.nii.gz")
         for key, array in {**images, "label": label}.items():
@@ -174,12 +174,12 @@ class TestFiles:
         seen = []
         path = write_heart_phantoms(tmp_path, cases=10, size=(16, 16), progress=seen.append)
         assert path == tmp_path / "datalist.json"
-        parts = datalist.load_parts(path, MYOPS2020.modalities)
+        parts = Datalist(path).parts(MYOPS2020.modalities)
         assert {part: len(cases) for part, cases in parts.items()} == {"training": 7, "validation": 1, "test": 2}
         cases = [case for part in parts.values() for case in part]
-        datalist.check_files_exist(cases)
+        check_files_exist(cases)
         assert sorted(case["case"] for case in cases) == seen
-        assert datalist.presence_table(cases, MYOPS2020.modalities).all() and all("label" in case for case in cases)
+        assert presence_table(cases, MYOPS2020.modalities).all() and all("label" in case for case in cases)
 
     def test_a_folder_with_something_in_it_is_left_alone(self, tmp_path):
         (tmp_path / "mine.txt").write_text("x")
