@@ -19,6 +19,8 @@ COMMANDS = {
     "evaluate": "Score the label maps of any tool as the bundles' evaluation scores its own.",
     "tables": "Tabulate the scores of several runs, like Tables 1 to 3 of the paper.",
     "report": "Write curves, scores and pictures of runs into one HTML file.",
+    "download": "Fetch a bundle, check its hash, unpack it safely and put it in place.",
+    "bundles": "List the bundles that were downloaded and, with a source, those that can be had.",
     "convert-weights": "Convert published RFNet, mmFormer, M2FTrans or PASSION weights for the bundles.",
 }
 """Every command and the first line of its help; it is ``app`` in the module of its name."""

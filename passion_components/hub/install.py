@@ -5,15 +5,18 @@ from __future__ import annotations
 import json
 import os
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 
 from filelock import FileLock
 
 from passion_components.data.errors import UserError
-from passion_components.files import sha256_of
+from passion_components.files import sha256_of, write_text_atomically
 from passion_components.hub.archive import bundle_name, unpack
 from passion_components.hub.facts import METADATA, WEIGHTS, facts_of
 
+RECORD = "download.json"
+"""In a bundle that was downloaded: where it came from."""
 HASHES = {"models/model.safetensors": "sha256_safetensors", "models/model.pt": "sha256"}
 """Weights -> the entry of ``models/model.json`` with their hash."""
 
@@ -69,11 +72,14 @@ def _unpacked_once(archive: Path) -> Path:
     return target
 
 
-def put_in_place(archive: Path, target: Path) -> None:
+def put_in_place(archive: Path, target: Path, *, record: Mapping[str, str] | None = None) -> None:
     """Unpack a bundle's zip beside ``target``, check it, then rename; a bundle at ``target`` is replaced.
 
     ``target`` holds the old bundle or the new one, whole, or nothing for the moment between two renames; after a kill
     just then the next call brings the old one back. A lock must be held.
+
+    Args:
+        record: where it came from, kept in :data:`RECORD`.
 
     Raises:
         UserError: see :func:`unpack` and :func:`check_unpacked`; ``target`` is as it was.
@@ -88,6 +94,8 @@ def put_in_place(archive: Path, target: Path) -> None:
         if bundle.name != target.name:
             raise UserError(f"{archive.name}: holds the bundle {bundle.name!r}, expected {target.name!r}")
         check_unpacked(bundle)
+        if record is not None:
+            write_text_atomically(bundle / RECORD, json.dumps(record, indent=2) + "\n")
         if target.exists():
             target.rename(old)
         try:
