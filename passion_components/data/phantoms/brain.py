@@ -6,14 +6,13 @@ hyperintensities that are no tumour, T1ce the enhancing rim but also vessels, T2
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import nibabel as nib
 import numpy as np
 
-from passion_components.data.lists.splits import DEFAULT_SPLIT
-from passion_components.data.phantoms.collection import checked_size, phantom_nifti, write_collection
+from passion_components.data.phantoms.collection import Phantoms, checked_size, phantom_nifti
 from passion_components.data.phantoms.fields import (
     binomial_blur,
     ellipsoid,
@@ -80,46 +79,19 @@ def case_name(case_number: int) -> str:
     return f"BrainPhantom_{case_number:03d}"
 
 
-def write_brain_phantoms(
-    out: Path | str,
-    *,
-    cases: int,
-    size: Sequence[int],
-    seed: int = 0,
-    split: Mapping[str, float] = DEFAULT_SPLIT,
-    progress: Callable[[str], None] | None = None,
-) -> Path:
-    """Write ``out/<case>/<case>_{flair,t1,t1ce,t2,seg}.nii.gz`` and ``out/datalist.json``.
-
-    Args:
-        out: folder, made if needed.
-        cases: how many; case n is the same whatever their number.
-        size: voxels of 1 mm along x, y, z.
-        seed: of the patients and of their split.
-        split: shares of the parts, as of :func:`~passion_components.data.lists.splits.split_cases`.
-        progress: called with the name of each case that is written.
-
-    Returns:
-        Path of the datalist.
-
-    Raises:
-        ValueError: no cases asked for, a size as refused by :func:`draw_brain`, a folder that is not empty.
-    """
-    out = Path(out)
-    size = checked_size(size, MIN_SIZE, MAX_SIZE)
-
-    def draw(number: int) -> dict[str, nib.Nifti1Image]:
-        images, label = draw_brain(number, size, seed)
-        return {key: phantom_nifti(array) for key, array in {**images, "label": label.astype(np.int16)}.items()}
-
-    files = [_case_files(out, number) for number in range(1, cases + 1)]
-    return write_collection(out, files, draw, dataset=BRATS2020, split=split, seed=seed, progress=progress)
-
-
 def _case_files(out: Path, number: int) -> dict[str, str]:
     case = case_name(number)
     files = {name: str(out / case / f"{case}_{name}.nii.gz") for name in INTENSITY}
     return {"case": case, **files, "label": str(out / case / f"{case}_seg.nii.gz")}
+
+
+def _draw_files(number: int, size: Sequence[int], seed: int) -> dict[str, nib.Nifti1Image]:
+    images, label = draw_brain(number, size, seed)
+    return {key: phantom_nifti(array) for key, array in {**images, "label": label.astype(np.int16)}.items()}
+
+
+write_brain_phantoms = Phantoms(BRATS2020, MIN_SIZE, MAX_SIZE, _case_files, _draw_files).write
+"""Writes ``out/<case>/<case>_{flair,t1,t1ce,t2,seg}.nii.gz`` ``out/datalist.json``, as of :meth:`Phantoms.write`."""
 
 
 def _draw_anatomy(

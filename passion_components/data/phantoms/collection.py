@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import nibabel as nib
 import numpy as np
 
 from passion_components.data.lists.datalist import write_datalist
-from passion_components.data.lists.splits import split_cases
+from passion_components.data.lists.splits import DEFAULT_SPLIT, split_cases
 from passion_components.data.reading.nifti import nifti_image
 from passion_components.datasets import DatasetSpec
 from passion_components.files import write_atomically
@@ -50,38 +51,58 @@ def phantom_nifti(array: np.ndarray, spacing: Sequence[float] = (1.0, 1.0, 1.0))
     return nifti_image(array, affine, description=b"drawn phantom, not a patient")
 
 
-def write_collection(
-    out: Path,
-    cases: Sequence[Mapping[str, str]],
-    draw: Callable[[int], Mapping[str, nib.Nifti1Image]],
-    *,
-    dataset: DatasetSpec,
-    split: Mapping[str, float],
-    seed: int,
-    progress: Callable[[str], None] | None,
-) -> Path:
-    """Draw and write cases, and ``out/datalist.json``.
+@dataclass(frozen=True)
+class Phantoms:
+    """One kind of phantoms, written as a collection.
 
-    Args:
-        out: folder, new or empty.
-        cases: per case ``case`` and the path of every image that :func:`draw` gives.
-        draw: images by the same keys, of case number 1, 2, ...
-        dataset: that the datalist names.
-        split: shares of the parts.
-        seed: of the split.
-        progress: called with the name of each case that is written.
-
-    Returns:
-        Path of the datalist.
-
-    Raises:
-        ValueError: no cases, a folder that is in use, shares that do not add up.
+    Attributes:
+        dataset: whose layout, names and codes they have; the datalist names it.
+        smallest, largest: voxels along the axes of the sizes that can be drawn.
+        files: folder and case number -> ``case`` and the path of every image.
+        draw: case number, size and seed -> images by the same keys.
     """
-    check_collection(out, len(cases))
-    parts = split_cases(cases, split, seed)
-    for number, case in enumerate(cases, 1):
-        for key, image in draw(number).items():
-            write_atomically(case[key], partial(nib.save, image))
-        if progress is not None:
-            progress(case["case"])
-    return write_datalist(out / "datalist.json", parts, dataset=dataset)
+
+    dataset: DatasetSpec
+    smallest: tuple[int, ...]
+    largest: tuple[int, ...]
+    files: Callable[[Path, int], dict[str, str]]
+    draw: Callable[[int, tuple[int, ...], int], dict[str, nib.Nifti1Image]]
+
+    def write(
+        self,
+        out: Path | str,
+        *,
+        cases: int,
+        size: Sequence[int],
+        seed: int = 0,
+        split: Mapping[str, float] = DEFAULT_SPLIT,
+        progress: Callable[[str], None] | None = None,
+    ) -> Path:
+        """Draw and write cases, and ``out/datalist.json``.
+
+        Args:
+            out: folder, made if needed.
+            cases: how many; case n is the same whatever their number.
+            size: voxels along the axes, nominal ones where patients differ.
+            seed: of the patients and of their split.
+            split: shares of the parts, as of :func:`~passion_components.data.lists.splits.split_cases`.
+            progress: called with the name of each case that is written.
+
+        Returns:
+            Path of the datalist.
+
+        Raises:
+            ValueError: no cases asked for, a size that cannot be drawn, a folder that is not empty, shares that do not
+                add up.
+        """
+        out = Path(out)
+        size = checked_size(size, self.smallest, self.largest)
+        check_collection(out, cases)
+        entries = [self.files(out, number) for number in range(1, cases + 1)]
+        parts = split_cases(entries, split, seed)
+        for number, entry in enumerate(entries, 1):
+            for key, image in self.draw(number, size, seed).items():
+                write_atomically(entry[key], partial(nib.save, image))
+            if progress is not None:
+                progress(entry["case"])
+        return write_datalist(out / "datalist.json", parts, dataset=self.dataset)

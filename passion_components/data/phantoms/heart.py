@@ -12,8 +12,7 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 
-from passion_components.data.lists.splits import DEFAULT_SPLIT
-from passion_components.data.phantoms.collection import checked_size, phantom_nifti, write_collection
+from passion_components.data.phantoms.collection import Phantoms, checked_size, phantom_nifti
 from passion_components.data.phantoms.fields import (
     binomial_blur,
     ellipsoid,
@@ -80,46 +79,19 @@ def case_name(case_number: int) -> str:
     return f"myops_training_{100 + case_number}"
 
 
-def write_heart_phantoms(
-    out: Path | str,
-    *,
-    cases: int,
-    size: Sequence[int],
-    seed: int = 0,
-    split: Mapping[str, float] = DEFAULT_SPLIT,
-    progress: Callable[[str], None] | None = None,
-) -> Path:
-    """Write ``out/train25/<case>_{C0,DE,T2}.nii.gz``, ``out/train25_myops_gd/<case>_gd.nii.gz``, ``out/datalist.json``.
-
-    Args:
-        out: folder, made if needed.
-        cases: how many; case n is the same whatever their number.
-        size: nominal voxels along x, y, as of :func:`draw_heart`.
-        seed: of the patients and of their split.
-        split: shares of the parts, as of :func:`~passion_components.data.lists.splits.split_cases`.
-        progress: called with the name of each case that is written.
-
-    Returns:
-        Path of the datalist.
-
-    Raises:
-        ValueError: no cases asked for, a size as refused by :func:`draw_heart`, a folder that is not empty.
-    """
-    out = Path(out)
-    size = checked_size(size, MIN_SIZE, MAX_SIZE)
-
-    def draw(number: int) -> dict[str, nib.Nifti1Image]:
-        images, label, spacing = draw_heart(number, size, seed)
-        return {key: phantom_nifti(array, spacing) for key, array in {**images, "label": label}.items()}
-
-    files = [_case_files(out, number) for number in range(1, cases + 1)]
-    return write_collection(out, files, draw, dataset=MYOPS2020, split=split, seed=seed, progress=progress)
-
-
 def _case_files(out: Path, number: int) -> dict[str, str]:
     case = case_name(number)
     files = {name: str(out / "train25" / f"{case}_{suffix}.nii.gz") for name, suffix in FILE_SUFFIX.items()}
     return {"case": case, **files, "label": str(out / "train25_myops_gd" / f"{case}_gd.nii.gz")}
+
+
+def _draw_files(number: int, size: Sequence[int], seed: int) -> dict[str, nib.Nifti1Image]:
+    images, label, spacing = draw_heart(number, size, seed)
+    return {key: phantom_nifti(array, spacing) for key, array in {**images, "label": label}.items()}
+
+
+write_heart_phantoms = Phantoms(MYOPS2020, MIN_SIZE, MAX_SIZE, _case_files, _draw_files).write
+"""Writes ``out/train25/<case>_{C0,DE,T2}.nii.gz``, ``out/train25_myops_gd/<case>_gd.nii.gz``, ``out/datalist.json``."""
 
 
 def _draw_geometry(
