@@ -15,14 +15,19 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from monai.bundle import ConfigParser
+from monai.bundle.reference_resolver import ReferenceResolver
 
 from passion_components import __version__
 from passion_components.datasets import DATASETS as SPECS
+from passion_components.datasets import DatasetSpec
 
 ROOT = Path(__file__).resolve().parents[1]
 TEMPLATES = ROOT / "scripts" / "templates"
 DATASETS = ("brats2020", "myops2020", "tcga_lgg")
 BACKBONES = ("rfnet", "mmformer", "m2ftrans")
+_SETTLED = ("modalities", "spacing", "roi_size", "network_def", "preprocessing")
+"""Keys in which the data set's values stand as literals; the overlay own_data.json asks @spec for them."""
+_LINE = 120
 _HEADINGS = {"dice": "Dice", "hd95": "HD95 in mm"}
 _FORMATS = {"dice": ".3f", "hd95": ".1f"}
 
@@ -49,13 +54,55 @@ def _leaves(value: Any, path: tuple[str, ...] = ()) -> list[tuple[tuple[str, ...
 
 
 def as_json(config: dict[str, Any]) -> str:
-    """The text of a JSON config."""
-    return json.dumps(config, indent=4, ensure_ascii=False) + "\n"
+    """The text of a JSON config; what holds no component and fits into a line stands in one."""
+    return _written(config, room=_LINE) + "\n"
+
+
+def _written(value: Any, *, room: int, indent: str = "") -> str:
+    flat = json.dumps(value, ensure_ascii=False)
+    if not isinstance(value, dict | list) or (len(flat) <= room and _depth(value) <= 2 and indent):
+        return flat
+    deeper = indent + "    "
+    names = [f"{json.dumps(str(key), ensure_ascii=False)}: " for key in value] if isinstance(value, dict) else None
+    items = value.values() if isinstance(value, dict) else value
+    lines = [
+        f"{deeper}{name}{_written(item, room=_LINE - len(deeper) - len(name), indent=deeper)}"
+        for name, item in zip(names or [""] * len(value), items, strict=True)
+    ]
+    opening, closing = "{}" if names is not None else "[]"
+    return f"{opening}\n" + ",\n".join(lines) + f"\n{indent}{closing}"
+
+
+def _depth(value: Any) -> int:
+    if not isinstance(value, dict | list):
+        return 0
+    return 1 + max(map(_depth, value.values() if isinstance(value, dict) else value), default=0)
+
+
+def settled(value: Any, spec: DatasetSpec) -> Any:
+    """A part of a config without its questions to the data set: what ``@spec`` alone decides is there, or is not."""
+    if isinstance(value, list):
+        kept = [item for item in value if not (isinstance(item, dict) and _settled_text(item.get("_disabled_"), spec))]
+        return [settled(item, spec) for item in kept]
+    if isinstance(value, dict):
+        return {key: settled(item, spec) for key, item in value.items() if key != "_disabled_"}
+    return _settled_text(value, spec)
+
+
+def _settled_text(value: Any, spec: DatasetSpec) -> Any:
+    if not isinstance(value, str) or not value.startswith("$"):
+        return value
+    if set(ReferenceResolver.match_refs_pattern(value)) == {"spec"}:
+        return ConfigParser({"spec": spec, "value": value}).get_parsed_content("value")
+    in_space = r"\1" if spec.spatial_dims == 3 else r"$\1 + [-1]"
+    return re.sub(r"\$(@\w+) \+ \[-1\] \* \(3 - len\(\1\)\)", in_space, value)
 
 
 def overlay_text(path: Path, *more: Path) -> str:
     """An overlay keeps its nested and ``+`` keys, MONAI merges it when it runs; with what further files add."""
     config = ConfigParser.load_config_file(str(path))
+    if path.stem == "own_data":
+        config["preprocessing"] = ConfigParser.load_config_file(str(TEMPLATES / "common.yaml"))["preprocessing"]
     for added in more:
         config |= ConfigParser.load_config_file(str(added)) if added.exists() else {}
     return as_json(config)
@@ -63,11 +110,16 @@ def overlay_text(path: Path, *more: Path) -> str:
 
 def bundle_files(dataset: str, backbone: str) -> dict[str, str]:
     """Path inside the bundle -> text, for everything that is generated."""
+    spec = SPECS[dataset]
     base = [TEMPLATES / "common.yaml", TEMPLATES / f"dataset_{dataset}.yaml", TEMPLATES / f"backbone_{backbone}.yaml"]
     trained = TEMPLATES / f"trained_{backbone}.yaml"
+    programs = {
+        "train": merged(*base, TEMPLATES / "train.yaml", TEMPLATES / f"train_{dataset}.yaml"),
+        "inference": merged(*base, TEMPLATES / "inference.yaml", trained),
+    }
     files = {
-        "configs/train.json": as_json(merged(*base, TEMPLATES / "train.yaml", TEMPLATES / f"train_{dataset}.yaml")),
-        "configs/inference.json": as_json(merged(*base, TEMPLATES / "inference.yaml", trained)),
+        f"configs/{name}.json": as_json(config | {key: settled(config[key], spec) for key in _SETTLED})
+        for name, config in programs.items()
     }
     files["configs/evaluate.json"] = overlay_text(TEMPLATES / "evaluate.yaml", trained)
     for overlay in sorted((TEMPLATES / "overlays").glob("*.yaml")):

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from monai.bundle.reference_resolver import ReferenceResolver
+from monai.bundle.utils import MACRO_KEY
 
 
 def keys_in_use(config: Mapping[str, Any], run_id: str) -> set[str]:
@@ -23,6 +24,7 @@ def keys_in_use(config: Mapping[str, Any], run_id: str) -> set[str]:
             seen.add(name)
             for text in _texts(_content(config, name)):
                 coming += ReferenceResolver.match_refs_pattern(text)
+                coming += [ReferenceResolver.normalize_id(text[1:])] if text.startswith(MACRO_KEY) else []
     return {name.split("::")[0] for name in seen} & set(config)
 
 

@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import ignite.distributed as idist
 import torch
 from monai.transforms import Transform
 from torch import nn
+from torch.utils.data import DataLoader
 
 from passion_components.data.lists.datalist import datalist_hash, file_hashes, load_datalist, missing_rates
+from passion_components.data.training.dataset import CaseDataset
 from passion_components.datasets import DatasetSpec
 from passion_components.engines.settings import optimizer_settings, settings_of
-from passion_components.engines.weights_input import network_settings
+from passion_components.engines.weights import started_from
+from passion_components.engines.weights_input import describe_input, network_settings
+from passion_components.handlers.schedule import PolyScheduleHandler
+from passion_components.inferers.modality_aware import ModalityAwareInferer
 
 AS_LISTED = "as listed"
 """How presence is sampled where nothing reduces it at random."""
@@ -25,36 +30,45 @@ AS_LISTED = "as listed"
 def describe_run(
     *,
     spec: DatasetSpec,
+    modalities: Sequence[str],
+    spacing: Sequence[float],
     network: nn.Module,
     objective: nn.Module,
-    presence_sampling: Sequence[str],
-    datalist: Path | str,
-    seed: int,
-    weights_input: Mapping[str, Any],
     optimizer: torch.optim.Optimizer,
-    preprocessing: Transform,
-    augmentation: Transform,
-    started_from: str | None = None,
+    schedule: PolyScheduleHandler,
+    dataset: CaseDataset,
+    dataloader: DataLoader,
+    inferer: ModalityAwareInferer,
+    datalist: Path | str,
+    label_scheme: str | None,
+    presence_sampling: Sequence[str],
+    ckpt: str,
+    resume: bool,
+    output_dir: Path | str,
     **settings: Any,
 ) -> dict[str, Any]:
     """All that decides what a training makes of its seed; runs that differ in nothing but the seed are repetitions.
 
     Args:
         spec: data set.
+        modalities: names of the channels, in order.
+        spacing: millimetres per voxel.
         network: counts by class, number of parameters and shapes of its weights.
         objective: counts as text, and by its class, switches and numbers under ``objective_settings``.
-        presence_sampling: the overlays that reduce presence at random (ModDrop, PDT).
+        optimizer: class and numbers count, and the learning rate that it begins with.
+        schedule: of the learning rate: epochs, horizon, power, decimals.
+        dataset: training cases: its seed, and class and numbers of every transform, random ones included.
+        dataloader: how many of these make a batch.
+        inferer: windows, and how they overlap in validation.
         datalist: counts by name, by what it says, by the content of its training and validation files, and by the
             number and the missing rates of the training cases.
-        seed: of the run.
-        optimizer: class and numbers count, but for the learning rate.
-        preprocessing: class and numbers of every transform count, as in ``augmentation``.
-        augmentation: with the drawing of samples and of presence.
-        weights_input: what :func:`passion_components.engines.weights_input.describe_input` says of data and network.
-        started_from: hash of the weights at the start, None where they were random.
+        label_scheme: how its label files are coded, None for the data set's own scheme.
+        presence_sampling: the overlays that reduce presence at random (ModDrop, PDT).
+        ckpt: weights to start from, or ""; they count by their hash.
+        resume: whether the run goes on from what lies in ``output_dir``, and so started from the same weights.
+        output_dir: of the run.
         settings: everything else, plain values, kept under its name.
     """
-    cases = [case for part in ("training", "validation") for case in load_datalist(datalist, part, spec.modalities)]
     shapes = {name: list(value.shape) for name, value in network.state_dict().items()}
     parameters = sum(parameter.numel() for parameter in network.parameters())
     return {
@@ -64,19 +78,42 @@ def describe_run(
         "objective": " ".join(repr(objective).split()),
         "objective_settings": settings_of(objective),
         "presence_sampling": ", ".join(presence_sampling) or AS_LISTED,
-        "datalist": Path(datalist).name,
-        "datalist_hash": datalist_hash(datalist),
-        "files": _digest(json.dumps(file_hashes(cases), sort_keys=True)),
-        "training_cases": len(load_datalist(datalist, "training", spec.modalities)),
-        "missing_rates": missing_rates(datalist, spec.modalities),
-        "seed": seed,
-        "input": dict(weights_input),
-        "started_from": started_from,
+        **_listed(spec, datalist),
+        "seed": dataset.seed,
+        "input": describe_input(
+            spec=spec,
+            network=network,
+            modalities=modalities,
+            spacing=spacing,
+            roi_size=cast(Sequence[int], inferer.roi_size),
+            label_scheme=label_scheme,
+        ),
+        "started_from": started_from(ckpt=ckpt, resume=resume, output_dir=output_dir),
         "optimizer": optimizer_settings(optimizer),
-        "preprocessing": settings_of(preprocessing),
-        "augmentation": settings_of(augmentation),
+        "learning_rate": optimizer.defaults["lr"],
+        "epochs": schedule.epochs,
+        "lr_horizon": schedule.horizon,
+        "lr_power": schedule.power,
+        "lr_decimals": schedule.decimals,
+        "preprocessing": settings_of(dataset.preprocessing),
+        "augmentation": settings_of(dataset.augmentation),
+        "batch_size": dataloader.batch_size,
+        "overlap": inferer.overlap,
+        "blending": str(inferer.mode),
         "processes": idist.get_world_size(),
         **settings,
+    }
+
+
+def _listed(spec: DatasetSpec, datalist: Path | str) -> dict[str, Any]:
+    """What counts of a datalist in a training."""
+    training, validation = (load_datalist(datalist, part, spec.modalities) for part in ("training", "validation"))
+    return {
+        "datalist": Path(datalist).name,
+        "datalist_hash": datalist_hash(datalist),
+        "files": _digest(json.dumps(file_hashes(training + validation), sort_keys=True)),
+        "training_cases": len(training),
+        "missing_rates": missing_rates(datalist, spec.modalities),
     }
 
 

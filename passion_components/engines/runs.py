@@ -26,6 +26,7 @@ from passion_components.data.training.dataset import CaseDataset
 from passion_components.engines.evaluator import SubsetEvaluator
 from passion_components.engines.failures import disk_line, error_line, in_words, try_folder
 from passion_components.engines.weights import load_weights, start_from, warn_of_training_cases
+from passion_components.engines.weights_input import WeightsInput
 from passion_components.files import write_text_atomically
 from passion_components.handlers.predictions import remove_predictions
 from passion_components.metrics.record import EvaluationRecord
@@ -38,11 +39,12 @@ _FAILURES_MARK = '"reason": '
 def start(
     *,
     network: nn.Module,
+    modalities: Sequence[str],
     ckpt: str,
+    trained: WeightsInput,
     resume: bool,
     datalist: Path | str,
     output_dir: Path | str,
-    modalities: Sequence[str],
 ) -> None:
     """What stands before the first epoch: the weights of ``ckpt``, if there is one, and the list of cases beside ours.
 
@@ -56,7 +58,7 @@ def start(
                 "--ckpt with --resume True: a resumed training goes on from its own state; leave --ckpt out"
             )
         if ckpt:
-            start_from(network, ckpt=ckpt, modalities=modalities)
+            start_from(network, ckpt=ckpt, trained=trained, modalities=modalities)
         if idist.get_rank() == 0:
             try_folder(output_dir)
             write_split(Datalist(datalist), output_dir, modalities)

@@ -16,6 +16,7 @@ from passion_components.backbones.weight_files import read_weights
 from passion_components.data.errors import UserError, by
 from passion_components.data.lists.split_files import training_cases
 from passion_components.engines.weights_input import (
+    WeightsInput,
     find_weights,
     input_of,
     network_settings,
@@ -97,13 +98,13 @@ def started_from(*, ckpt: str, resume: bool, output_dir: Path | str) -> str | No
     return sha256_of(ckpt) if ckpt and Path(ckpt).is_file() else None
 
 
-def start_from(network: nn.Module, *, ckpt: str, modalities: Sequence[str]) -> None:
-    """Begin a training with weights instead of random ones.
+def start_from(network: nn.Module, *, ckpt: str, trained: WeightsInput, modalities: Sequence[str]) -> None:
+    """Begin a training with the weights of ``ckpt``, trained as ``trained`` says, instead of random ones.
 
     Raises:
         WeightsError: as :func:`load_weights`; weights of other channels, or of another order of them.
     """
-    channels = input_of(read_about(Path(ckpt))).get("modalities", list(modalities))
+    channels = trained.said.get("modalities", list(modalities))
     if channels != list(modalities):
         raise WeightsError(
             f"--ckpt {ckpt} was trained with the channels {', '.join(channels)}, here they are "

@@ -90,12 +90,16 @@ def network_settings(network: nn.Module) -> dict[str, Any]:
     return plain
 
 
-def weights_candidates(ckpt: str, output_dir: Path | str, bundle_root: Path | str) -> list[Path]:
-    """Where weights are looked for: ``ckpt`` alone if it is given, else output folder, then bundle."""
-    return [Path(ckpt)] if ckpt else [Path(output_dir) / "model.pt", Path(bundle_root) / "models" / "model.pt"]
+def weights_candidates(ckpt: str, output_dir: Path | str | None, bundle_root: Path | str | None) -> list[Path]:
+    """Where weights are looked for: ``ckpt`` alone if it is given, else output folder, then bundle, where there are."""
+    if ckpt:
+        return [Path(ckpt)]
+    folders = [] if output_dir is None else [Path(output_dir)]
+    folders += [] if bundle_root is None else [Path(bundle_root) / "models"]
+    return [folder / "model.pt" for folder in folders]
 
 
-def find_weights(ckpt: str, output_dir: Path | str, bundle_root: Path | str) -> Path | None:
+def find_weights(ckpt: str, output_dir: Path | str | None, bundle_root: Path | str | None) -> Path | None:
     """The weights that a run uses, None where there are none."""
     return next((path for path in weights_candidates(ckpt, output_dir, bundle_root) if path.is_file()), None)
 
@@ -122,8 +126,10 @@ def input_of(about: Mapping[str, Any]) -> Mapping[str, Any]:
     return said if isinstance(said, dict) else {}
 
 
-def weights_input(*, spec: DatasetSpec, ckpt: str, output_dir: Path | str, bundle_root: Path | str) -> WeightsInput:
-    """What the weights that a run will use were trained on.
+def weights_input(
+    *, spec: DatasetSpec, ckpt: str, output_dir: Path | str | None = None, bundle_root: Path | str | None = None
+) -> WeightsInput:
+    """What the weights that a run will use were trained on; a training starts from those of ``ckpt`` or from none.
 
     Weights of another data set, which :func:`check_weights` refuses, and none at all give the data set's own values, so
     that configs can be read in any case.
@@ -160,7 +166,7 @@ def check_weights(
     if other is not None:
         raise UserError(
             f"{trained.path} {other}; use the bundle that they belong to, the data set that they were trained on with "
-            f"--dataset_file FILE.json, or other weights with --ckpt"
+            f"configs/own_data.json and --dataset_file FILE.json, or other weights with --ckpt"
         )
     if list(modalities) != list(trained.modalities):
         channels = f"--modalities {', '.join(modalities)}"

@@ -1,4 +1,4 @@
-"""Samples and their augmentation for data of another dimension than a bundle's own."""
+"""Samples and their augmentation for a data set that no bundle is made for."""
 
 from __future__ import annotations
 
@@ -15,28 +15,16 @@ _TARGET_SHARE = 0.5
 _ANGLE = 0.17
 
 
-def samples_for(spatial_dims: int, *, listed: Callable, listed_dims: int, roi_size: Sequence[int]) -> Callable:
-    """What draws training samples: ``listed``, which is for data of ``listed_dims``, or what serves the other ones.
-
-    Those are crops of volumes, or crops of four slices, half of them with something of the target.
-    """
-    if spatial_dims == listed_dims:
-        return listed
+def samples(spatial_dims: int, *, roi_size: Sequence[int]) -> Callable:
+    """What draws training samples: crops of volumes, or of four slices, half of them with something of the target."""
     crops = RandSpatialCropd(_KEYS, roi_size=roi_size, random_size=False)
-    return (
-        crops
-        if spatial_dims == 3
-        else Compose([RandSlicesd(_KEYS, num_slices=_SLICES, target_share=_TARGET_SHARE), crops])
-    )
+    if spatial_dims == 3:
+        return crops
+    return Compose([RandSlicesd(_KEYS, num_slices=_SLICES, target_share=_TARGET_SHARE), crops])
 
 
-def augmentation_for(spatial_dims: int, *, listed: Callable, listed_dims: int) -> Callable:
-    """What flips and turns samples: ``listed``, which is for data of ``listed_dims``, or what serves the other ones.
-
-    Those are flips along every axis and a turn about one axis, by up to 0.17 radians.
-    """
-    if spatial_dims == listed_dims:
-        return listed
+def spatial_augmentation(spatial_dims: int) -> Callable:
+    """What flips samples along every axis and turns them about one axis, by up to 0.17 radians."""
     turns = [_turn(axis) for axis in range(3)] if spatial_dims == 3 else [_turn(0)]
     return Compose(
         [

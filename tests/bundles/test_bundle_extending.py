@@ -28,17 +28,17 @@ def example(monkeypatch, tmp_path):
 def test_own_parts_train_are_scored_and_segment(run, example, phantoms, edit_datalist, tmp_path):
     own, own_method, out = str(example / "own"), str(example / "own_method"), tmp_path / "run"
     datalist = phantoms / "datalist.json"
-    run("training", "train", own, own_method, output_dir=out, epochs=1, datalist=datalist)
+    run("training", "train", "own_data", own, own_method, output_dir=out, epochs=1, datalist=datalist)
     logged = {line.split(",")[1] for line in (out / "history.csv").read_text().splitlines()[1:]}
     assert {"entropy", "segmentation", "unimodal"} <= logged
     preference = (out / "preference.csv").read_text()
     assert "t1" in preference and "t2" in preference and "flair" not in preference
 
-    run("evaluating", "train", "evaluate", own, output_dir=out, datalist=datalist)
+    run("evaluating", "train", "evaluate", "own_data", own, output_dir=out, datalist=datalist)
     summary = json.loads((out / "summary.json").read_text())
     assert list(summary["subsets"]) == ["t1", "t2", "t1+t2"] and summary["regions"] == ["tumour"]
 
-    run("inference", "inference", own, output_dir=tmp_path / "segmented", ckpt=out / "model.pt")
+    run("inference", "inference", "own_data", own, output_dir=tmp_path / "segmented", ckpt=out / "model.pt")
     written = list((tmp_path / "segmented").glob("*/*_seg.nii.gz"))
     assert len(written) == 7 and set(np.unique(nib.load(written[0]).dataobj)) <= {0, 1}
 

@@ -43,3 +43,12 @@ def test_a_result_names_its_files_and_an_empty_one_says_what_to_check(run, rando
     assert warning.startswith(f"{case}: nothing found") and "orientation" in warning
     (line,) = [r.getMessage() for r in caplog.records if r.message.startswith(f"{case}: from flair+t1ce+t1+t2")]
     assert all(f"{case}_{name}.nii.gz" in line for name in ("flair", "t1ce", "t1", "t2"))
+
+
+def test_the_default_run_is_that_of_the_file_and_may_be_repeated(run, random_weights, scans, tmp_path):
+    out = tmp_path / "out"
+    workflow = run("run", "inference", dataset_dir=scans[0], output_dir=out, ckpt=random_weights)
+    first = {path.relative_to(out): path.read_bytes() for path in out.glob("*/*_seg.nii.gz")}
+    shutil.rmtree(out)
+    workflow.run()
+    assert first == {path.relative_to(out): path.read_bytes() for path in out.glob("*/*_seg.nii.gz")} != {}

@@ -12,6 +12,7 @@ import torch
 from monai.bundle import ConfigParser
 
 from passion_components.data.lists.datalist import Datalist
+from passion_components.engines.settings import settings_of
 
 BUNDLES = Path(__file__).resolve().parents[2] / "bundles"
 DATASETS = {"brats2020": "phantoms", "myops2020": "heart_phantoms", "tcga_lgg": "slice_phantoms"}
@@ -67,6 +68,25 @@ def test_all_programs_use_that_chain(dataset):
     assert "@preprocessing" in train["train"]["dataset"]["preprocessing"]["transforms"]
     assert "@preprocessing" in train["validate"]["dataset"]["preprocessing"]["transforms"]
     assert inference["dataset"]["preprocessing"] == "@preprocessing"
+
+
+@pytest.mark.parametrize("spacing", [None, 2.0])
+def test_the_chain_listed_is_what_the_data_set_asks_for(dataset, spacing):
+    """The literals of train.json, against the overlay that asks the data set's file for each of them."""
+    parsers = []
+    for names in (("train",), ("train", "own_data")):
+        parser = ConfigParser()
+        parser.read_config([BUNDLES / f"{dataset}_rfnet" / "configs" / f"{name}.json" for name in names])
+        if spacing is not None:
+            parser["spacing"] = [spacing] * (3 if dataset == "brats2020" else 2)
+        parsers.append(parser)
+    for key in ("modalities", "spacing", "roi_size"):
+        first, second = (parser.get_parsed_content(key) for parser in parsers)
+        assert first == second
+    listed, asked = (settings_of(parser.get_parsed_content("preprocessing")) for parser in parsers)
+    assert listed == asked
+    networks = [parser.get_parsed_content("network_def").settings for parser in parsers]
+    assert networks[0] == networks[1]
 
 
 @pytest.mark.parametrize(

@@ -58,6 +58,27 @@ class TestWhatTrainingSees:
         assert equal(last_weights(tmp_path / "here"), last_weights(tmp_path / "worker"))
 
 
+@pytest.fixture
+def another_handler(tmp_path):
+    """A config that adds a handler to those of the training, as the user's own overlay."""
+    added = {"_target_": "CheckpointSaver", "save_dir": str(tmp_path / "added"), "epoch_level": True}
+    added |= {"save_dict": {"network": "@network"}, "save_interval": 1}
+    path = tmp_path / "added.json"
+    path.write_text(json.dumps({"+train#handlers": [added]}))
+    return str(path.with_suffix(""))
+
+
+def test_a_handler_may_be_added_and_the_run_resumed_with_it(run, tmp_path, another_handler, equal):
+    settings = {"lr_horizon": 2, "output_dir": tmp_path / "out"}
+    run("training", "train", epochs=1, **settings)
+    run("training", "train", another_handler, epochs=2, resume=True, **settings)
+    run("training", "train", **(settings | {"output_dir": tmp_path / "straight"}))
+    resumed, straight = checkpoint(tmp_path / "out"), checkpoint(tmp_path / "straight")
+    assert (resumed["epoch"], set(resumed["objects"])) == (2, {"optimizer", "schedule", "preference", "history"})
+    assert equal(resumed["network"], straight["network"])
+    assert [path.name for path in (tmp_path / "added").iterdir()] == ["network_epoch=2.pt"]
+
+
 class TestResumedRun:
     @pytest.mark.parametrize(("of", "workers"), [("brats2020_rfnet", 0), ("brats2020_rfnet", 1), ("tcga_lgg_rfnet", 1)])
     def test_two_epochs_and_two_more_equal_four(self, run, tmp_path, equal, of, workers):

@@ -36,7 +36,15 @@ def program(tmp_path):
 PROGRAMS = [("evaluating", ("train", "evaluate")), ("inference", ("inference",))]
 
 
-@pytest.mark.parametrize(("run_id", "configs"), PROGRAMS)
+@pytest.mark.parametrize(
+    ("run_id", "configs"),
+    [
+        *PROGRAMS,
+        ("evaluating", ("train", "own_data", "evaluate")),
+        ("evaluating", ("train", "evaluate", "own_data")),
+        ("inference", ("inference", "own_data")),
+    ],
+)
 def test_evaluation_and_inference_take_what_training_used(program, heart_phantoms, tmp_path, run_id, configs):
     trained = program(
         "training",
@@ -47,8 +55,7 @@ def test_evaluation_and_inference_take_what_training_used(program, heart_phantom
         token_dim=16,
         **{"network_def#token_layout": "published", "network_def#num_heads": 4},
     )
-    said = trained.get_parsed_content("weights_input")
-    assert trained.get_parsed_content("run_description")["input"] == said
+    said = trained.get_parsed_content("run_description")["input"]
     (tmp_path / "model.pt").touch()
     (tmp_path / "model.json").write_text(json.dumps({"trained_on": {"input": said}}))
     used = program(run_id, *configs)
@@ -68,8 +75,11 @@ def test_evaluation_and_inference_take_what_training_used(program, heart_phantom
 
 @pytest.mark.parametrize(("run_id", "configs"), PROGRAMS)
 def test_the_check_stands_before_anything_is_read(program, run_id, configs):
-    steps = program(run_id, *configs).config[run_id]
-    assert [step["_target_"].rpartition(".")[2] for step in steps[:2]] == ["check_arguments", "check_weights"]
+    check = program(run_id, *configs).config[run_id][0]
+    assert list(check)[:2] == ["_target_", "_requires_"], "arguments are checked before anything else is made"
+    targets = (check["_target_"], check["_requires_"]["_target_"])
+    name = {"evaluating": "check_evaluation", "inference": "check_inference"}[run_id]
+    assert [target.rpartition(".")[2] for target in targets] == [name, "check_arguments"]
 
 
 def test_shipped_weights_are_not_fed_in_another_order(run, refused, slice_phantoms, tmp_path):

@@ -9,7 +9,7 @@ from passion_components.data.lists.datalist import Datalist
 from passion_components.data.lists.prepare import find_cases
 from passion_components.data.lists.scan_cases import find_scan_cases
 from passion_components.datasets import BRATS2020
-from passion_components.engines.checks import check_cases, check_scans
+from passion_components.engines.checks import check_cases, checked_scans
 
 BAD = ["/gt/P1/P1", "../../x", "a/b", "a\\b", "..", ".", "a\0b", "a\nb", "a\x1bb", "-rf", " a", "a "]
 BAD += ["é" * 91]
@@ -36,7 +36,7 @@ class TestNames:
         for call in (
             lambda: Datalist(path).cases("test", BRATS2020.modalities),
             lambda: Datalist(path).parts(BRATS2020.modalities),
-            lambda: check_scans(dataset_dir=path, spec=BRATS2020),
+            lambda: checked_scans(path, BRATS2020),
             lambda: check_cases(datalist=path, part="test", modalities=BRATS2020.modalities),
         ):
             assert "datalist.json: entry 1 of part 'test'" in refusal(call)

@@ -1,20 +1,25 @@
 import json
 import sys
+from pathlib import Path
 
 import pytest
 import torch
 
+from passion_components import datasets
 from passion_components.backbones.rfnet import RFNet
 from passion_components.data.errors import UserError
 from passion_components.datasets import BRATS2020
-from passion_components.engines import checks
+from passion_components.engines import command_line as command_line_module
 from passion_components.engines.checks import (
-    check_arguments,
     check_cases,
-    check_scans,
     check_training,
     check_windows,
+    checked_dataset,
+    checked_label_scheme,
+    checked_scans,
 )
+from passion_components.engines.command_line import check_arguments, with_own_data
+from passion_components.inferers.modality_aware import ModalityAwareInferer
 
 MODALITIES = ("flair", "t1")
 
@@ -26,7 +31,7 @@ def command_line(monkeypatch, tmp_path):
     (tmp_path / "train.json").write_text(json.dumps(train))
     (tmp_path / "demo.json").write_text(json.dumps({"roi_size": [32]}))
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(checks, "on_command_line", lambda: True)
+    monkeypatch.setattr(command_line_module, "on_command_line", lambda: True)
 
     def call(*words, files="['train.json', 'demo.json']"):
         monkeypatch.setattr(sys, "argv", ["monai.bundle", "run", "training", "--config_file", files, *words])
@@ -113,7 +118,7 @@ class TestArguments:
         command_line("--epoks", "3", files="nowhere.json")
 
     def test_those_of_another_program_are_its_own(self, command_line, monkeypatch):
-        monkeypatch.setattr(checks, "on_command_line", lambda: False)
+        monkeypatch.setattr(command_line_module, "on_command_line", lambda: False)
         command_line("--epoks", "3")
 
     @pytest.mark.parametrize(("version", "broken"), [("2.9.1+cu128", True), ("2.10.0", False), ("2.8.0", False)])
@@ -147,8 +152,20 @@ def datalist(tmp_path):
 
 class TestTraining:
     def check(self, datalist, tmp_path, **overrides):
-        settings = {"resume": False, "epochs": 4, "lr_horizon": None, "output_dir": tmp_path / "out"}
-        check_training(datalist=datalist, modalities=MODALITIES, **(settings | overrides))
+        settings = {
+            "spec": BRATS2020,
+            "spacing": [1, 1],
+            "network": RFNet(n_modalities=2, n_classes=2, spatial_dims=2, width=4),
+            "inferer": ModalityAwareInferer(roi_size=[16, 16]),
+            "label_scheme": None,
+            "resample_to": None,
+            "output_dir": tmp_path / "out",
+            "resume": False,
+            "epochs": 4,
+            "lr_horizon": None,
+            "modalities": MODALITIES,
+        }
+        check_training(datalist=datalist, **(settings | overrides))
 
     def test_passes_without_validation_cases(self, datalist, tmp_path):
         self.check(datalist(), tmp_path)
@@ -193,6 +210,23 @@ class TestTraining:
         with pytest.raises(UserError, match=r"--resume True: .*out holds no checkpoint.pt; look for a mistyped"):
             self.check(datalist(), tmp_path, resume=True)
 
+    @pytest.mark.parametrize(
+        ("overrides", "line"),
+        [
+            (
+                {"modalities": ["flair", "dwi"]},
+                "^--modalities flair, dwi: brats2020 has flair, .* not dwi; .*own_data",
+            ),
+            ({"resample_to": "t2"}, "^--resample_to t2: accepted: flair, t1$"),
+            ({"label_scheme": "brats2033"}, r"^--label_scheme brats2033 \(did you mean brats20"),
+            ({"spacing": [1]}, r"^--spacing \[1\]: expected 2"),
+            ({"inferer": ModalityAwareInferer(roi_size=[16, 20])}, r"^--roi_size \[16, 20\]: expected 2"),
+        ],
+    )
+    def test_what_the_data_set_or_the_network_has_not(self, datalist, tmp_path, overrides, line):
+        with pytest.raises(UserError, match=line):
+            self.check(datalist(), tmp_path, **overrides)
+
     def test_an_unusable_validation_case(self, datalist, tmp_path):
         with pytest.raises(UserError, match="a has no label; validation needs one"):
             self.check(datalist(validation=[{"case": "a", "flair": "flair.nii.gz"}]), tmp_path)
@@ -211,29 +245,25 @@ class TestCases:
             self.check(datalist([datalist.case | {"flair": "gone.nii.gz"}]))
 
     def test_a_missing_datalist(self, tmp_path):
-        with pytest.raises(UserError, match="no such datalist; make one with"):
-            self.check(tmp_path / "datalist.json")
+        for call in (self.check, checked_label_scheme):
+            with pytest.raises(UserError, match="no such datalist; make one with"):
+                call(tmp_path / "datalist.json")
 
 
 def test_scans_that_are_not_there(tmp_path):
     with pytest.raises(UserError, match="no such folder"):
-        check_scans(dataset_dir=tmp_path / "nowhere", spec=BRATS2020)
+        checked_scans(tmp_path / "nowhere", BRATS2020)
     with pytest.raises(UserError, match="no scans found"):
-        check_scans(dataset_dir=tmp_path, spec=BRATS2020)
+        checked_scans(tmp_path, BRATS2020)
 
 
 class TestWindows:
-    SETTINGS = {
-        "network": RFNet(n_modalities=2, n_classes=2, spatial_dims=2, width=4),
-        "spacing": [1.5, 2],
-        "roi_size": [16, 24],
-        "overlap": 0.5,
-        "blending": "constant",
-        "sw_batch_size": 1,
-    }
+    def check(self, *, spacing=(1.5, 2), roi_size=(16, 24)):
+        network = RFNet(n_modalities=2, n_classes=2, spatial_dims=2, width=4)
+        return check_windows(network=network, spacing=spacing, inferer=ModalityAwareInferer(roi_size=roi_size))
 
     def test_good_ones_pass(self):
-        check_windows(**self.SETTINGS)
+        assert self.check() == (16, 24)
 
     @pytest.mark.parametrize(
         ("changed", "message"),
@@ -242,12 +272,41 @@ class TestWindows:
             ({"spacing": 1}, "--spacing 1: expected 2 millimetres"),
             ({"spacing": [1, 1, 1]}, "expected 2 millimetres"),
             ({"roi_size": [16]}, r"expected 2 whole .* divisible by 8 and at least 16, .* \"\[16,16\]\"$"),
+            ({"roi_size": 16}, "--roi_size 16: expected 2 whole"),
             ({"roi_size": [16, 20]}, "expected 2 whole"),
             ({"roi_size": [16, 16.0]}, "expected 2 whole"),
             ({"roi_size": [8, 16]}, "expected 2 whole"),
-            ({"overlap": 1}, "overlap must be"),
         ],
     )
     def test_what_no_axis_or_network_takes(self, changed, message):
         with pytest.raises(UserError, match=message):
-            check_windows(**self.SETTINGS | changed)
+            self.check(**changed)
+
+
+class TestDataSet:
+    @pytest.fixture
+    def files(self, tmp_path):
+        """The JSON file of BraTS2020 by another path, and that of a data set of one's own."""
+        content = json.loads((Path(datasets.__file__).parent / "brats2020.json").read_text())
+        (tmp_path / "copy.json").write_text(json.dumps(content))
+        (tmp_path / "own.json").write_text(json.dumps(content | {"name": "own"}))
+        return tmp_path
+
+    def test_the_configs_own_one_goes_through_under_any_name(self, files):
+        assert checked_dataset("brats2020", only="brats2020") == BRATS2020
+        assert checked_dataset(files / "copy.json", only="brats2020") == BRATS2020
+        assert checked_dataset(files / "own.json").name == "own"
+
+    @pytest.mark.parametrize("name", ["own.json", "myops2020"])
+    def test_another_one_is_refused_with_what_to_write(self, files, command_line, name):
+        command_line(files="['c/train.json','c/evaluate.json']")
+        name = str(files / name) if name.endswith(".json") else name
+        with pytest.raises(UserError) as refused:
+            checked_dataset(name, only="brats2020")
+        assert str(refused.value) == (
+            f"--dataset_file {name}: these configs hold numbers of brats2020; write --config_file "
+            f"\"['c/train.json','c/evaluate.json','c/own_data.json']\" --dataset_file {name}"
+        )
+
+    def test_without_a_command_line_the_overlay_is_named(self):
+        assert with_own_data("my.json") == "add configs/own_data.json to the config files, and dataset_file my.json"

@@ -6,11 +6,15 @@ import pytest
 import torch
 from monai.transforms import Compose, RandFlipd
 from torch import nn
+from torch.utils.data import DataLoader
 
 from passion_components.backbones.mmformer import MMFormer
+from passion_components.data.training.dataset import CaseDataset
 from passion_components.datasets import BRATS2020, MYOPS2020
 from passion_components.engines.description import describe_evaluation, describe_run
 from passion_components.engines.settings import differences, optimizer_settings, settings_of
+from passion_components.handlers.schedule import PolyScheduleHandler
+from passion_components.inferers.modality_aware import ModalityAwareInferer
 from passion_components.objectives import PassionObjective
 from passion_components.preference import RelativePreference
 from passion_components.transforms.skull import WarnIfNormalisedd
@@ -75,18 +79,26 @@ class TestDescribeRun:
             path = tmp_path / folder / "datalist.json"
             path.write_text(json.dumps({"training": [case], "validation": [], "test": []}))
             network = nn.Linear(1, 1)
+            optimizer = torch.optim.AdamW(network.parameters())
+            dataset = CaseDataset([case], Compose([]), Compose([]), seed=3)
             return describe_run(
                 spec=BRATS2020,
+                modalities=names,
+                spacing=[1.0, 1.0, 2.0],
                 network=network,
                 objective=objective(),
-                presence_sampling=[],
+                optimizer=optimizer,
+                schedule=PolyScheduleHandler(optimizer, epochs=4, decimals=8),
+                dataset=dataset,
+                dataloader=DataLoader(dataset, batch_size=2),
+                inferer=ModalityAwareInferer(roi_size=[80, 80, 80], overlap=0.25),
                 datalist=path,
-                seed=0,
-                weights_input={"spacing": [1.0]},
-                optimizer=torch.optim.AdamW(network.parameters()),
-                preprocessing=Compose([]),
-                augmentation=Compose([]),
-                batch_size=2,
+                label_scheme=None,
+                presence_sampling=[],
+                ckpt="",
+                resume=False,
+                output_dir=tmp_path,
+                val_interval=7,
             )
 
         return run
@@ -98,7 +110,11 @@ class TestDescribeRun:
 
     def test_everything_that_changes_weights_is_in_it(self, describe):
         said = describe("a")
-        assert said["batch_size"] == 2 and said["processes"] == 1 and said["input"] == {"spacing": [1.0]}
+        expected = {"seed": 3, "batch_size": 2, "processes": 1, "val_interval": 7, "learning_rate": 1e-3}
+        expected |= {"epochs": 4, "lr_horizon": 4, "lr_power": 0.9, "lr_decimals": 8, "started_from": None}
+        expected |= {"overlap": 0.25, "blending": "constant"}
+        assert {name: said[name] for name in expected} == expected and json.loads(json.dumps(said)) == said
+        assert (said["input"]["spacing"], said["input"]["crop"]) == ([1.0, 1.0, 2.0], [80, 80, 80])
         assert said["optimizer"]["weight_decay"] == 0.01
         assert said["objective"].startswith("PassionObjective( lambda1=0.5")
         assert said["objective_settings"]["class"] == "PassionObjective"

@@ -155,15 +155,26 @@ def test_settings_hold_defaults_and_survive_a_copy():
 def test_a_training_may_start_from_weights_of_the_same_channels(written, tmp_path):
     written(small_mmformer())
     network, path = small_mmformer(), str(tmp_path / "model.pt")
-    start_from(network, ckpt=path, modalities=MYOPS2020.modalities)
+
+    def start(ckpt, modalities=MYOPS2020.modalities):
+        start_from(network, ckpt=ckpt, trained=weights_input(spec=MYOPS2020, ckpt=ckpt), modalities=modalities)
+
+    start(path)
     expected = torch.load(path, weights_only=True)
     assert all(torch.equal(value, expected[name]) for name, value in network.state_dict().items())
     with pytest.raises(
         WeightsError, match="was trained with the channels bssfp, lge, t2, here they are t2, lge, bssfp"
     ):
-        start_from(network, ckpt=path, modalities=("t2", "lge", "bssfp"))
+        start(path, ("t2", "lge", "bssfp"))
     with pytest.raises(WeightsError, match="no weights: looked for gone.pt"):
-        start_from(network, ckpt="gone.pt", modalities=MYOPS2020.modalities)
+        start("gone.pt")
+
+
+def test_a_training_without_weights_to_start_from_looks_for_none(written, tmp_path, monkeypatch):
+    written(small_mmformer())
+    monkeypatch.chdir(tmp_path)
+    found = weights_input(spec=MYOPS2020, ckpt="")
+    assert found.path is None and (found.spacing, found.crop) == (MYOPS2020.spacing, MYOPS2020.crop)
 
 
 def test_the_start_is_known_by_its_hash_and_kept_on_resume(written, tmp_path):
