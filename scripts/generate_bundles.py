@@ -20,6 +20,7 @@ from monai.bundle.reference_resolver import ReferenceResolver
 from passion_components import __version__
 from passion_components.datasets import DATASETS as SPECS
 from passion_components.datasets import DatasetSpec
+from passion_components.engines.earlier_versions import as_now
 
 ROOT = Path(__file__).resolve().parents[1]
 TEMPLATES = ROOT / "scripts" / "templates"
@@ -166,11 +167,12 @@ def performance(models: Path) -> str:
         return "No weights are shipped with this bundle yet, so there is no number to report."
     summary = json.loads((models / "evaluation.json").read_text(encoding="utf-8"))
     about = json.loads((models / "model.json").read_text(encoding="utf-8"))
-    run, weights = about["trained_on"], summary["run"]["weights"]
+    run, weights = as_now(about["trained_on"]), summary["run"]["weights"]
     regions = [(metric, region) for metric in summary["metrics"] for region in summary["regions"]]
     lines = [
         f"`models/model.pt` (the same state in `model.safetensors`; SHA-256 `{weights['sha256'][:16]}...`): "
-        f"{run['network']}, {run['objective'].split('(')[0]}, {run['training_cases']} training cases, "
+        f"{run['network']['class']}, {run['network']['parameters']:,} parameters, {run['objective']['class']}, "
+        f"{run['training_cases']} training cases, "
         f"{about['epoch']} epochs, seed {run['seed']}. The threshold of {about['threshold']} was chosen on validation "
         f"cases (`threshold.csv`) and is part of the last layer's bias. Scored once on {summary['cases']} test cases "
         f"(`evaluation.json`, means over cases); `split.json` names the cases of every part, `model.json` what the "

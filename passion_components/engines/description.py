@@ -54,7 +54,7 @@ def describe_run(
         modalities: names of the channels, in order.
         spacing: millimetres per voxel.
         network: counts by class, number of parameters and shapes of its weights.
-        objective: counts as text, and by its class, switches and numbers under ``objective_settings``.
+        objective: counts by class, switches and numbers.
         optimizer: class and numbers count, and the learning rate that it begins with.
         schedule: of the learning rate: epochs, horizon, power, decimals.
         dataset: training cases: its seed, and class and numbers of every transform, random ones included.
@@ -73,10 +73,9 @@ def describe_run(
     parameters = sum(parameter.numel() for parameter in network.parameters())
     return {
         "dataset": spec.name,
-        "network": f"{type(network).__name__}, {parameters:,} parameters",
+        "network": {"class": type(network).__name__, "parameters": parameters},
         "network_shapes": _digest(json.dumps(shapes, sort_keys=True)),
-        "objective": " ".join(repr(objective).split()),
-        "objective_settings": settings_of(objective),
+        "objective": settings_of(objective),
         "presence_sampling": ", ".join(presence_sampling) or AS_LISTED,
         **_listed(spec, datalist),
         "seed": dataset.seed,

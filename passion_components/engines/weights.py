@@ -15,6 +15,7 @@ from passion_components.backbones.base import SEPARATE_PREFIX
 from passion_components.backbones.weight_files import read_weights
 from passion_components.data.errors import UserError, by
 from passion_components.data.lists.split_files import training_cases
+from passion_components.engines.earlier_versions import as_now
 from passion_components.engines.weights_input import (
     WeightsInput,
     find_weights,
@@ -167,10 +168,11 @@ def _refuse_other_parameters(path: Path, state: Mapping[str, Tensor], network: n
 def _trained_on(about: Mapping[str, Any]) -> str:
     """What the JSON beside the weights tells of their training."""
     run = about.get("trained_on")
-    if not isinstance(run, dict) or "objective" not in run:
+    run = as_now(run) if isinstance(run, dict) else {}
+    if "objective" not in run:
         return "unknown"
     rates = ", ".join(f"{name} {rate:.2f}" for name, rate in run.get("missing_rates", {}).items())
     return (
         f"{run.get('dataset')}, {run.get('training_cases')} cases of {run.get('datalist')} (missing rates {rates}), "
-        f"{run.get('objective', '').split('(')[0]}, {about.get('epoch')} epochs, seed {run.get('seed')}"
+        f"{run['objective'].get('class')}, {about.get('epoch')} epochs, seed {run.get('seed')}"
     )

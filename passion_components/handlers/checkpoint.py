@@ -16,6 +16,7 @@ from monai.engines import Evaluator
 from torch import nn
 
 from passion_components.data.errors import UserError
+from passion_components.engines.earlier_versions import as_now, with_untold
 from passion_components.engines.settings import differences
 from passion_components.engines.weights_input import BEFORE, read_about
 from passion_components.files import sha256_of, write_atomically, write_text_atomically
@@ -158,15 +159,17 @@ class TrainingCheckpointHandler:
 
     def _continued(self, path: Path, state: Mapping[str, Any]) -> dict[str, Any]:
         """This run's description with the changes since the checkpoint, where it is the same run."""
-        before = dict(state["run"])
-        changes = before.pop("changes", [])
+        told = as_now(state["run"])
+        changes = told.pop("changes", [])
         # the schedule of the learning rate decides on both when its own state is loaded
-        now = self.run | {name: before[name] for name in ("lr_horizon",) if name in before}
-        unknown = [name for name in now if name not in before]
+        now = self.run | {name: told[name] for name in ("lr_horizon",) if name in told}
+        before = now | told
+        if "objective" in told:
+            before["objective"] = with_untold(told["objective"], now.get("objective"))
+        unknown = [name for name in now if name not in told or before[name] != told[name]]
         if unknown:
-            before |= {name: now[name] for name in unknown}
             logger.warning(
-                "%s is of an earlier version and does not tell %s; make sure that it is as it was",
+                "%s is of an earlier version and does not tell all of %s; make sure that it is as it was",
                 path,
                 ", ".join(unknown),
             )

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from passion_components.datasets import DatasetSpec
+from passion_components.engines.earlier_versions import with_untold
 from passion_components.reports.runs import Run, RunError
 
 MEASURE = ("part", "min_region_voxels", "label_scheme")
@@ -14,7 +15,7 @@ MEASURE = ("part", "min_region_voxels", "label_scheme")
 NOT_COMPARED = ("weights", "policy", "metrics", "network", "datalist", "datalist_hash", "save_predictions", "files")
 """What an evaluation tells beside its settings; ``files`` are compared case by case."""
 
-OF_TRAINING = ("objective_settings", "input")
+OF_TRAINING = ("objective", "input")
 """What a record of training that tells all of it has; older ones lack it."""
 
 
@@ -63,8 +64,11 @@ def check_repetitions(runs: Sequence[Run]) -> None:
                 )
             for before, now in ((_trained_as(other), _trained_as(run)), (_scored_with(other), _scored_with(run))):
                 for key in sorted(before.keys() & now.keys()):
-                    if before[key] != now[key]:
-                        name, was, here = _where_they_differ(key, before[key], now[key])
+                    was, here = before[key], now[key]
+                    if key == "objective":
+                        was, here = with_untold(was, here), with_untold(here, was)
+                    if was != here:
+                        name, was, here = _where_they_differ(key, was, here)
                         raise RunError(
                             f"{run.folder}: {name} is {words(here)}, but {words(was)} in {other.folder}, also named "
                             f"{run.name!r}; runs of one name may differ in their seed alone: give it another name"
@@ -102,6 +106,9 @@ def unknown_repetitions(runs: Sequence[Run]) -> list[str]:
     said = []
     for run in runs:
         lacks = [key for key in keys if key not in run.trained_on]
+        told = run.trained_on.get("objective")
+        if any(with_untold(told, other.trained_on.get("objective")) != told for other in runs):
+            lacks.append("all of objective")
         if lacks:
             said.append(
                 f"{run.folder}: its record of training does not tell {', '.join(lacks)}; "

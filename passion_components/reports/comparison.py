@@ -24,11 +24,6 @@ class Setting:
     name: str
     runs: tuple[Run, ...]
 
-    @property
-    def trained_on(self) -> Mapping[str, Any]:
-        """Description of the first run's training; empty where unknown."""
-        return self.runs[0].trained_on
-
     def means(self, *path: str) -> list[float | None]:
         """The value at a place in each run's summary, as ``means("mean_over_subsets", "dice", "WT")``."""
         return [_at(run.summary, path) for run in self.runs]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -21,6 +20,7 @@ from passion_components.reports.cells import (
 )
 from passion_components.reports.comparable import remarks, unknown_repetitions
 from passion_components.reports.comparison import COVERAGE, RESAMPLES, Setting, difference
+from passion_components.reports.runs import Run
 
 AVERAGE = "Avg."
 COMPONENTS = {"pixel": "L_pixel", "semantic": "L_proto", "delta": "delta", "beta": "beta"}
@@ -51,7 +51,7 @@ def settings_table(settings: Sequence[Setting]) -> Table:
     heads = [label_column(heading) for heading in ("missing rates", "setting", "trained with", "runs", "n")]
     rows = []
     for setting in ordered:
-        words = (rates_text(setting.runs[0].missing_rates), setting.name, trained_with(setting.trained_on))
+        words = (rates_text(setting.runs[0].missing_rates), setting.name, trained_with(setting.runs[0]))
         counts = (label(len(setting.runs)), label(setting.counts("overall")))
         rows.append((*map(label, words), *counts, *_overall_cells(setting)))
     title = "Settings by missing rates (layout of Table 1)"
@@ -130,16 +130,13 @@ def components(setting: Setting) -> dict[str, bool]:
 
     delta weighs the semantic term and beta the pixel-wise one: without its term neither counts, whatever its switch.
     """
-    about = setting.trained_on
-    if about.get("presence_sampling", AS_LISTED) != AS_LISTED:
+    run = setting.runs[0]
+    if run.trained_on.get("presence_sampling", AS_LISTED) != AS_LISTED:
         return {}
-    objective = str(about.get("objective", ""))
-    if objective.startswith("BaselineObjective("):
+    if run.objective == "BaselineObjective":
         return dict.fromkeys(COMPONENTS, False)
-    found = about.get("objective_settings") or {
-        name: on == "True" for name, on in re.findall(rf"\b({'|'.join(COMPONENTS)})=(True|False)", objective)
-    }
-    if not objective.startswith("PassionObjective(") or not COMPONENTS.keys() <= found.keys():
+    found = run.trained_on.get("objective", {})
+    if run.objective != "PassionObjective" or not COMPONENTS.keys() <= found.keys():
         return {}
     acts = {name: bool(found[name]) for name in COMPONENTS}
     return acts | {"delta": acts["delta"] and acts["semantic"], "beta": acts["beta"] and acts["pixel"]}
@@ -152,11 +149,11 @@ def rates_text(rates: Mapping[str, float]) -> str:
     return ", ".join(f"{name} {rate:.2f}" for name, rate in rates.items()) or "unknown"
 
 
-def trained_with(trained_on: Mapping[str, Any]) -> str:
+def trained_with(run: Run) -> str:
     """Names of network, objective and what presence was reduced by, as ``RFNet, Passion, moddrop``."""
-    words = [str(trained_on.get("network", "")).split(",")[0], str(trained_on.get("objective", "")).split("(")[0]]
-    words.append(str(trained_on.get("presence_sampling", "")).replace(AS_LISTED, ""))
-    return ", ".join(word.removesuffix("Objective") for word in words if word) or "unknown"
+    sampling = str(run.trained_on.get("presence_sampling", "")).replace(AS_LISTED, "")
+    words = [run.network, run.objective.removesuffix("Objective"), sampling]
+    return ", ".join(word for word in words if word) or "unknown"
 
 
 def _by_place(

@@ -68,8 +68,7 @@ def report_html(runs: Sequence[Run], spec: DatasetSpec | None = None) -> str:
 def in_one_sentence(run: Run) -> str:
     """What a run came to."""
     about, summary = run.trained_on, run.summary
-    network = str(about.get("network", "a network")).split(",")[0]
-    objective = str(about.get("objective", "an unknown objective")).split("(")[0]
+    network, objective = run.network or "a network", run.objective or "an unknown objective"
     trained = f"{run.name}: {network} trained with {objective} on {about.get('training_cases', 'unknown')} cases"
     if not summary:
         return f"{trained}, not scored yet."
@@ -229,7 +228,7 @@ def _facts(run: Run) -> dict[str, str]:
     weights = scored.get("weights", {})
 
     def said(key: str) -> str:
-        return str(about.get(key, UNKNOWN))
+        return _plain_words(about.get(key, UNKNOWN))
 
     return {
         "folder": str(run.folder),
@@ -255,6 +254,15 @@ def _facts(run: Run) -> dict[str, str]:
         for key, value in scored.items()
         if key not in ("weights", "datalist", "part", "policy")
     }
+
+
+def _plain_words(value: Any) -> str:
+    """A value of a description: the class of a part first, then its settings."""
+    if not isinstance(value, Mapping):
+        return str(value)
+    words = [f"{name} {_plain_words(item)}" for name, item in value.items() if name != "class"]
+    within = f" ({', '.join(words)})" if words else ""
+    return f"{value['class']}{within}" if "class" in value else within.strip()
 
 
 def _training_charts(run: Run, runs: Sequence[Run]) -> Iterator[str]:

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 from passion_components.data.errors import UserError
 from passion_components.datasets import DATASETS
+from passion_components.engines.earlier_versions import as_now
 from passion_components.metrics.book import ScoreRow
 from passion_components.metrics.metric import METRICS
 from passion_components.modalities import subset_name
@@ -77,6 +78,16 @@ class Run:
         """Data set, network, objective, datalist, missing rates and seed of the training; empty where unknown."""
         description: Mapping[str, Any] = self.training.record.get("trained_on", {})
         return description
+
+    @property
+    def network(self) -> str:
+        """Class of the network; empty where unknown."""
+        return str(self.trained_on.get("network", {}).get("class", ""))
+
+    @property
+    def objective(self) -> str:
+        """Class of the objective; empty where unknown."""
+        return str(self.trained_on.get("objective", {}).get("class", ""))
 
     @property
     def missing_rates(self) -> dict[str, float]:
@@ -232,7 +243,7 @@ def _read_record(path: Path) -> dict[str, Any]:
     rates = about.get("missing_rates", {}) if isinstance(about, dict) else None
     if not isinstance(rates, dict) or not all(isinstance(rate, (int, float)) for rate in rates.values()):
         raise RunError(f"{path}: trained_on is {about!r}; expected an object as training writes it")
-    return record
+    return record | ({"trained_on": as_now(about)} if about else {})
 
 
 def _read_summary(path: Path) -> dict[str, Any]:

@@ -104,7 +104,7 @@ class TestResumedRun:
         ("overrides", "message"),
         [
             ({"seed": 1}, "seed was 0, now 1"),
-            ({"lambda1": 0.25}, "objective_settings.lambda1 was 0.5, now 0.25"),
+            ({"lambda1": 0.25}, "objective.lambda1 was 0.5, now 0.25"),
             ({"weight_decay": 0.5}, "optimizer.weight_decay was 0.0001, now 0.5"),
             ({"optimizer#_target_": "torch.optim.Adam"}, "optimizer.class was 'AdamW', now 'Adam'"),
             ({"spacing": [2.0, 1.0, 1.0]}, "input.spacing.0 was 1.0, now 2.0"),

@@ -116,8 +116,7 @@ class TestDescribeRun:
         assert {name: said[name] for name in expected} == expected and json.loads(json.dumps(said)) == said
         assert (said["input"]["spacing"], said["input"]["crop"]) == ([1.0, 1.0, 2.0], [80, 80, 80])
         assert said["optimizer"]["weight_decay"] == 0.01
-        assert said["objective"].startswith("PassionObjective( lambda1=0.5")
-        assert said["objective_settings"]["class"] == "PassionObjective"
+        assert said["objective"] == settings_of(objective()) and said["network"] == {"class": "Linear", "parameters": 2}
 
 
 class TestDescribeEvaluation:

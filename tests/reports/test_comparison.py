@@ -73,14 +73,22 @@ class TestSettings:
             settings_of(read_runs([f"a={folder}" for folder in made]))
 
     def test_what_an_old_record_does_not_tell_is_unknown_and_said(self, make_run):
+        baseline = {"class": "BaselineObjective", "segmentation_loss": {"class": "SegmentationLoss"}}
         made = [
             make_run("old", {"P1": 0.5}),
-            make_run("new", {"P1": 0.5}, seed=1, epochs=3, input={}, objective_settings={}),
+            make_run("new", {"P1": 0.5}, seed=1, epochs=3, input={}, objective=baseline | {"power": 2}),
         ]
         ((setting),) = settings_of(read_runs([f"a={folder}" for folder in made]))
         (said,) = unknown_repetitions(setting.runs)
-        assert f"{made[0]}: its record of training does not tell objective_settings, input, epochs" in said
+        assert f"{made[0]}: its record of training does not tell input, epochs, all of objective; whether" in said
         assert unknown_repetitions(setting.runs[1:]) == []
+
+    def test_an_objective_that_is_told_otherwise_is_another_one_however_old(self, make_run):
+        weighted = {"class": "BaselineObjective", "segmentation_loss": {"class": "SegmentationLoss", "power": 2}}
+        text = "BaselineObjective( (segmentation_loss): SegmentationLoss(power=1) )"
+        made = [make_run("old", {"P1": 0.5}, objective=text), make_run("new", {"P1": 0.5}, seed=1, objective=weighted)]
+        with pytest.raises(RunError, match="new: objective.segmentation_loss.power is 2, but 1 in .*old"):
+            settings_of(read_runs([f"a={folder}" for folder in made]))
 
     def test_scores_of_the_same_weights_are_no_repetition(self, make_run):
         folder = make_run("x", {"P1": 0.5})

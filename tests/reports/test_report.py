@@ -95,7 +95,7 @@ class TestPage:
 
     def test_says_what_was_trained_on_what(self, report):
         cells = Page(report).cells
-        for said in ("RFNet, 657,706 parameters", "missing.json", "ab" * 32, "11" * 32, "brats"):
+        for said in ("RFNet (parameters 657706)", "missing.json", "ab" * 32, "11" * 32, "brats"):
             assert said in cells
 
     def test_opens_with_what_came_out_and_folds_the_settings_away(self, with_pictures):
