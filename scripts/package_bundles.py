@@ -1,36 +1,95 @@
-"""Make zips of bundles that run without this repository: bundle, weights and a copy of the package.
+"""Make zips of bundles that run without this repository: bundle, weights and a copy of the package; and their index.
 
     python scripts/package_bundles.py tcga_lgg_rfnet
 
-writes dist/tcga_lgg_rfnet_v<version>.zip, the same bytes whenever the content is the same, and dist/SHA256SUMS.
+writes dist/tcga_lgg_rfnet_v<version>.zip, the same bytes whenever the content is the same, then dist/SHA256SUMS and
+dist/bundles.json, from which `passion download --from dist` works, of all zips in dist/. Refused, before anything is
+written: files that are not committed, configs that the templates do not give, weights that do not load strictly, scores
+of other weights.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
+import subprocess
 import sys
 import zipfile
 from pathlib import Path
 
+from generate_bundles import bundle_files
+from monai.bundle import ConfigParser
+
 from passion_components import __version__
+from passion_components.data.errors import UserError
+from passion_components.engines.weights import load_weights
 from passion_components.files import sha256_of, write_atomically, write_text_atomically
+from passion_components.hub.facts import WEIGHTS
+from passion_components.hub.index import SUMS, write_index
+from passion_components.hub.install import check_unpacked
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "passion_components"
 PARTS = ("configs", "docs", "models", "LICENSE")
-SUMS = "SHA256SUMS"
 
 
-def bundle_content(name: str) -> dict[str, Path]:
+def check_committed(root: Path) -> None:
+    """Refuse a tree with changes, so that a zip is always that of a commit."""
+    command = ["git", "-C", str(root), "status", "--porcelain"]
+    status = subprocess.run(command, capture_output=True, text=True)
+    if status.returncode:
+        raise UserError(
+            f"{root}: is no git repository ({status.stderr.strip()}); package from a clone, or --allow-dirty"
+        )
+    changed = [line[3:] for line in status.stdout.splitlines()]
+    if changed:
+        more = ", ..." if len(changed) > 3 else ""
+        raise UserError(f"not committed: {', '.join(changed[:3])}{more}; commit or remove it, or --allow-dirty")
+
+
+def check_bundle(bundle: Path) -> None:
+    """Refuse a bundle that is not what it says.
+
+    Raises:
+        UserError: stale files, or as :func:`check_unpacked`, :func:`load_weights` and :func:`check_scores`.
+    """
+    for name, text in bundle_files(*bundle.name.rsplit("_", 1)).items():
+        file = bundle / name
+        if not file.is_file() or file.read_text(encoding="utf-8") != text:
+            raise UserError(f"{file}: is stale; run scripts/generate_bundles.py and commit what it writes")
+    check_unpacked(bundle)
+    for weights in (bundle / name for name in WEIGHTS):
+        if weights.is_file():
+            config = ConfigParser()
+            config.read_config(bundle / "configs" / "inference.json")
+            config.update({"bundle_root": str(bundle), "ckpt": str(weights)})
+            network = config.get_parsed_content("network_def")
+            load_weights(network, ckpt=str(weights), output_dir="", bundle_root="")
+    check_scores(bundle / "models")
+
+
+def check_scores(models: Path) -> None:
+    """Refuse scores that other weights than those beside them have reached."""
+    evaluation = models / "evaluation.json"
+    if not evaluation.is_file():
+        return
+    run = json.loads(evaluation.read_text(encoding="utf-8")).get("run", {})
+    scored = run.get("weights", {}).get("sha256")
+    if scored not in {sha256_of(file) for file in models.glob("model.*")}:
+        raise UserError(
+            f"{evaluation}: is of weights with SHA-256 {scored}, which are not beside it; evaluate those that are"
+        )
+
+
+def bundle_content(bundle: Path) -> dict[str, Path]:
     """Path inside the zip -> file, sorted: one top folder with the bundle and the vendored package."""
-    bundle = ROOT / "bundles" / name
     files = {}
     for part in (bundle / part for part in PARTS):
         for file in [part] if part.is_file() else part.rglob("*"):
             if file.is_file() and not file.name.startswith("."):
-                files[f"{name}/{file.relative_to(bundle).as_posix()}"] = file
+                files[f"{bundle.name}/{file.relative_to(bundle).as_posix()}"] = file
     for file in (*PACKAGE.rglob("*.py"), *PACKAGE.rglob("*.json"), *PACKAGE.rglob("*.jinja")):
-        files[f"{name}/{file.relative_to(ROOT).as_posix()}"] = file
+        files[f"{bundle.name}/{file.relative_to(ROOT).as_posix()}"] = file
     return dict(sorted(files.items()))
 
 
@@ -44,10 +103,21 @@ def write_zip(path: Path, content: dict[str, Path]) -> None:
             archive.writestr(entry, file.read_bytes())
 
 
-def write_sums(out: Path) -> None:
-    """Hashes of all zips of a folder, in the form that ``sha256sum -c`` reads."""
-    lines = [f"{sha256_of(path)}  {path.name}\n" for path in sorted(out.glob("*.zip"))]
-    write_text_atomically(out / SUMS, "".join(lines))
+def package(bundles: list[Path], out: Path, *, allow_dirty: bool) -> None:
+    """Check all bundles, then write their zips, and sums and index of all zips in the folder."""
+    if not allow_dirty:
+        check_committed(ROOT)
+    for bundle in bundles:
+        check_bundle(bundle)
+    for bundle in bundles:
+        content = bundle_content(bundle)
+        path = out / f"{bundle.name}_v{__version__}.zip"
+        write_atomically(path, lambda partial, content=content: write_zip(partial, content))
+        weights = "" if any(f"{bundle.name}/{name}" in content for name in WEIGHTS) else ", without weights"
+        print(f"{path}: {len(content)} files, {path.stat().st_size / 1e6:.2f} MB{weights}")
+    archives = sorted(out.glob("*.zip"))
+    write_index(out, archives)
+    write_text_atomically(out / SUMS, "".join(f"{sha256_of(path)}  {path.name}\n" for path in archives))
 
 
 def main() -> int:
@@ -55,17 +125,16 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("bundles", nargs="*", metavar="BUNDLE", help="default: all")
     parser.add_argument("--out", type=Path, default=ROOT / "dist", help="folder for the zips")
+    parser.add_argument("--allow-dirty", action="store_true", help="package files that are not committed; for trials")
     args = parser.parse_args()
     for name in args.bundles:
         if name not in names:
             parser.error(f"no bundle {name!r}; accepted: {', '.join(names)}")
-    for name in args.bundles or names:
-        content = bundle_content(name)
-        path = args.out / f"{name}_v{__version__}.zip"
-        write_atomically(path, lambda partial, content=content: write_zip(partial, content))
-        weights = "" if f"{name}/models/model.pt" in content else ", without weights"
-        print(f"{path}: {len(content)} files, {path.stat().st_size / 1e6:.2f} MB{weights}")
-    write_sums(args.out)
+    try:
+        package([ROOT / "bundles" / n for n in args.bundles or names], args.out, allow_dirty=args.allow_dirty)
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
     return 0
 
 

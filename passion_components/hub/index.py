@@ -27,6 +27,8 @@ from passion_components.hub.archive import bundle_name
 from passion_components.hub.facts import BundleFacts, facts_of
 
 INDEX = "bundles.json"
+SUMS = "SHA256SUMS"
+"""Beside the index: hashes of the zips in the form that ``sha256sum -c`` reads."""
 FORMAT = 1
 MAX_BYTES = 2**22
 """Of an index."""
@@ -146,7 +148,7 @@ def write_index(folder: Path, archives: Sequence[Path]) -> None:
             files = f"{entries[entry['name']]['file']} and {archive.name}"
             raise UserError(f"{folder}: {files} hold one bundle; remove the zip that is not to be published")
         entries[entry["name"]] = entry
-    content = {"format": FORMAT, "bundles": [entries[name] for name in sorted(entries)]}
+    content = {"format": FORMAT, "bundles": [{key: entries[name][key] for key in _ENTRY} for name in sorted(entries)]}
     text = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
     read_index(text.encode(), str(folder / INDEX))
     write_text_atomically(folder / INDEX, text)
