@@ -12,7 +12,6 @@ from rich.text import Text
 from passion_components.cli.source_option import SourceOption, source_for
 from passion_components.data.errors import UserError
 from passion_components.hub.facts import BundleFacts, facts_of, mean_dice
-from passion_components.hub.index import IndexEntry
 from passion_components.hub.install import bundles_folder, installed_bundles
 
 app = typer.Typer()
@@ -22,8 +21,8 @@ app = typer.Typer()
 def bundles(source: SourceOption = None) -> None:
     """List the bundles that were downloaded and, with a source, those that can be had.
 
-    Dice is the mean over all subsets of the sequences and over regions, of the test cases that
-    the bundle's own evaluation names; bundles of different data sets do not compare.
+    Dice is the mean over all subsets of the sequences and over regions, on the n cases that the
+    bundle was tested with; bundles of different data sets do not compare.
 
         passion bundles --from dist
     """
@@ -45,11 +44,9 @@ def bundles(source: SourceOption = None) -> None:
 def _print_table(found: Mapping[str, BundleFacts]) -> None:
     if not found:
         return
-    table = Table("bundle", "version", "network and data set", "weights", "Dice", "zip", "data licence")
+    table = Table("bundle", "version", "network and data set", "weights", "Dice")
     table.columns[0].no_wrap = True
     for name, facts in sorted(found.items()):
-        dice = f"{mean_dice(facts.scores):.3f} ({facts.scores['cases']} cases)" if facts.scores else ""
-        size = f"{facts.size / 1e6:.1f} MB" if isinstance(facts, IndexEntry) else ""
-        cells = (name, facts.version, facts.title, "yes" if facts.weights else "no", dice, size, facts.data_licence)
-        table.add_row(*map(Text, cells))
+        dice = f"{mean_dice(facts.scores):.3f} (n = {facts.scores['cases']})" if facts.scores else ""
+        table.add_row(*map(Text, (name, facts.version, facts.title, "yes" if facts.weights else "no", dice)))
     Console().print(table)
