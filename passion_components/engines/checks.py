@@ -12,13 +12,7 @@ from typing import Any, cast
 from passion_components.backbones.base import Backbone
 from passion_components.data.errors import UserError
 from passion_components.data.layouts.scans import ScanFolder
-from passion_components.data.lists.datalist import (
-    check_files_exist,
-    dataset_of,
-    label_scheme,
-    load_datalist,
-    presence_table,
-)
+from passion_components.data.lists.datalist import Datalist, check_files_exist, presence_table
 from passion_components.data.lists.scan_cases import find_scan_cases
 from passion_components.data.words import nearest
 from passion_components.datasets import DATASETS, DatasetSpec, dataset_spec
@@ -51,14 +45,14 @@ def checked_dataset(name: Path | str, *, only: str | None = None) -> DatasetSpec
     return spec
 
 
-def checked_label_scheme(datalist: Path | str) -> str | None:
-    """The scheme of the label files that a datalist names, None where it names none.
+def checked_datalist(path: Path | str) -> Datalist:
+    """The datalist of ``--datalist``, read once.
 
     Raises:
-        UserError: a datalist that cannot be read, in one line.
+        UserError: one that cannot be read, in one line.
     """
     with _in_one_line():
-        return label_scheme(datalist)
+        return Datalist(path)
 
 
 def checked_scans(dataset_dir: Path | str, spec: DatasetSpec, series: str = "") -> ScanFolder:
@@ -78,7 +72,7 @@ def check_training(
     spacing: Sequence[float],
     network: Backbone,
     inferer: ModalityAwareInferer,
-    datalist: Path | str,
+    datalist: Datalist,
     label_scheme: str | None,
     resample_to: str | None,
     output_dir: Path | str,
@@ -99,10 +93,12 @@ def check_training(
     check_cases(datalist=datalist, part="training", modalities=modalities)
     check_cases(datalist=datalist, part="validation", modalities=modalities, may_be_empty=True)
     if validation_subsets is not None:
-        _check_validation_subsets(validation_subsets, load_datalist(datalist, "validation", modalities), modalities)
+        _check_validation_subsets(validation_subsets, datalist.cases("validation", modalities), modalities)
     _check_output(Path(output_dir), resume)
     if epochs < 1 or (lr_horizon is not None and epochs > lr_horizon):
         raise UserError(f"--epochs {epochs}: accepted are 1 to --lr_horizon ({lr_horizon or 'any number'})")
+    with _in_one_line():
+        datalist.missing_rates(modalities)
     if "pdt" in presence_sampling:
         _warn_of_incomplete_cases(datalist, modalities)
     _check_reading(spec, modalities, label_scheme=label_scheme, resample_to=resample_to)
@@ -117,7 +113,7 @@ def check_evaluation(
     spacing: Sequence[float],
     network: Backbone,
     inferer: ModalityAwareInferer,
-    datalist: Path | str,
+    datalist: Datalist,
     part: str,
     label_scheme: str | None,
     resample_to: str | None,
@@ -176,14 +172,14 @@ def _check_reading(
     check_choice(name="label_scheme", value=label_scheme, accepted=list(spec.label_schemes))
 
 
-def _warn_of_incomplete_cases(datalist: Path | str, modalities: Sequence[str]) -> None:
-    absent = ~presence_table(load_datalist(datalist, "training", modalities), modalities)
+def _warn_of_incomplete_cases(datalist: Datalist, modalities: Sequence[str]) -> None:
+    absent = ~presence_table(datalist.cases("training", modalities), modalities)
     if absent.any():
         counts = ", ".join(f"{name} {n}" for name, n in zip(modalities, absent.sum(0).tolist(), strict=True) if n)
         logger.warning(
             "pdt: perfect data training means complete cases, but %d of %d training cases of %s lack sequences (%s); "
             "name a complete --datalist, or do not call the result PDT",
-            *(int(absent.any(1).sum()), len(absent), datalist, counts),
+            *(int(absent.any(1).sum()), len(absent), datalist.path, counts),
         )
 
 
@@ -237,29 +233,29 @@ def _is_length(value: Any) -> bool:
     return isinstance(value, int | float) and 0 < value < math.inf
 
 
-def check_cases(*, datalist: Path | str, part: str, modalities: Sequence[str], may_be_empty: bool = False) -> None:
-    """Refuse a datalist that cannot be read, a part without cases, a listed file that is not there.
+def check_cases(*, datalist: Datalist, part: str, modalities: Sequence[str], may_be_empty: bool = False) -> None:
+    """Refuse a part that cannot be read or has no cases, and a listed file that is not there.
 
     Raises:
         UserError: in one line.
     """
     with _in_one_line():
         try:
-            cases = load_datalist(datalist, part, modalities)
+            cases = datalist.cases(part, modalities)
         except ValueError as error:
             raise UserError(f"{error}{_other_dataset(datalist, modalities)}") from error
         check_files_exist(cases)
     if not cases and not may_be_empty:
-        raise UserError(f"{datalist}: the part {part!r} has no cases; split the data again with --split")
+        raise UserError(f"{datalist.path}: the part {part!r} has no cases; split the data again with --split")
     for case in cases:
         if "label" not in case:
-            raise UserError(f"{datalist}: {case['case']} has no label; {part} needs one for every case")
+            raise UserError(f"{datalist.path}: {case['case']} has no label; {part} needs one for every case")
 
 
-def _other_dataset(datalist: Path | str, modalities: Sequence[str]) -> str:
+def _other_dataset(datalist: Datalist, modalities: Sequence[str]) -> str:
     """What to do where a datalist names a data set that does not have the sequences; else nothing."""
     try:
-        named = dataset_of(datalist)
+        named = datalist.dataset()
     except (OSError, ValueError):
         return ""
     if named is None or set(modalities) <= set(named.modalities):

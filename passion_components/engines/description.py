@@ -14,7 +14,7 @@ from monai.transforms import Transform
 from torch import nn
 from torch.utils.data import DataLoader
 
-from passion_components.data.lists.datalist import datalist_hash, file_hashes, load_datalist, missing_rates
+from passion_components.data.lists.datalist import Datalist, file_hashes
 from passion_components.data.training.dataset import CaseDataset
 from passion_components.datasets import DatasetSpec
 from passion_components.engines.settings import optimizer_settings, settings_of
@@ -39,7 +39,7 @@ def describe_run(
     dataset: CaseDataset,
     dataloader: DataLoader,
     inferer: ModalityAwareInferer,
-    datalist: Path | str,
+    datalist: Datalist,
     label_scheme: str | None,
     presence_sampling: Sequence[str],
     ckpt: str,
@@ -104,20 +104,20 @@ def describe_run(
     }
 
 
-def _listed(spec: DatasetSpec, datalist: Path | str) -> dict[str, Any]:
+def _listed(spec: DatasetSpec, datalist: Datalist) -> dict[str, Any]:
     """What counts of a datalist in a training."""
-    training, validation = (load_datalist(datalist, part, spec.modalities) for part in ("training", "validation"))
+    training, validation = (datalist.cases(part, spec.modalities) for part in ("training", "validation"))
     return {
-        "datalist": Path(datalist).name,
-        "datalist_hash": datalist_hash(datalist),
+        "datalist": Path(datalist.path).name,
+        "datalist_hash": datalist.hash(),
         "files": _digest(json.dumps(file_hashes(training + validation), sort_keys=True)),
         "training_cases": len(training),
-        "missing_rates": missing_rates(datalist, spec.modalities),
+        "missing_rates": datalist.missing_rates(spec.modalities),
     }
 
 
 def describe_evaluation(
-    *, spec: DatasetSpec, network: nn.Module, preprocessing: Transform, datalist: Path | str, **settings: Any
+    *, spec: DatasetSpec, network: nn.Module, preprocessing: Transform, datalist: Datalist, **settings: Any
 ) -> dict[str, Any]:
     """What changes the scores of given weights: definitions of data set and network, datalist (absolute path, hash).
 
@@ -131,8 +131,8 @@ def describe_evaluation(
     return {
         "dataset_definition": _digest(repr(spec)),
         "network": network_settings(network) or {"class": type(network).__name__},
-        "datalist": str(Path(datalist).absolute()),
-        "datalist_hash": datalist_hash(datalist),
+        "datalist": str(Path(datalist.path).absolute()),
+        "datalist_hash": datalist.hash(),
         **settings,
         "preprocessing": _digest(json.dumps(settings_of(preprocessing), sort_keys=True)),
     }

@@ -43,7 +43,7 @@ def start(
     ckpt: str,
     trained: WeightsInput,
     resume: bool,
-    datalist: Path | str,
+    datalist: Datalist,
     output_dir: Path | str,
 ) -> None:
     """What stands before the first epoch: the weights of ``ckpt``, if there is one, and the list of cases beside ours.
@@ -61,7 +61,7 @@ def start(
             start_from(network, ckpt=ckpt, trained=trained, modalities=modalities)
         if idist.get_rank() == 0:
             try_folder(output_dir)
-            write_split(Datalist(datalist), output_dir, modalities)
+            write_split(datalist, output_dir, modalities)
 
     in_words(run, interrupted="nothing was trained yet")
 

@@ -1,5 +1,7 @@
 """Training runs of the bundle: what they depend on, and that a resumed run is the same run."""
 
+import builtins
+import io
 import json
 import os
 import random
@@ -51,6 +53,18 @@ class TestWhatTrainingSees:
         weights = {name: last_weights(tmp_path / name) for name in "abc"}
         assert not equal(weights["a"], weights["b"])
         assert not equal(weights["a"], weights["c"])
+
+    def test_the_datalist_is_read_once(self, run, phantoms, tmp_path, monkeypatch):
+        opened = []
+
+        def opening(file, *arguments, opened_by=io.open, **settings):
+            opened.append(str(file))
+            return opened_by(file, *arguments, **settings)
+
+        for module in (io, builtins):
+            monkeypatch.setattr(module, "open", opening)
+        run("training", "train", output_dir=tmp_path / "run", epochs=1, cache=False)
+        assert opened.count(str(phantoms / "missing.json")) == 1 and (tmp_path / "run/model_last.pt").is_file()
 
     def test_loader_workers_change_nothing(self, run, tmp_path, last_weights, equal):
         run("training", "train", output_dir=tmp_path / "here", epochs=1)

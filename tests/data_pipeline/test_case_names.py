@@ -37,7 +37,7 @@ class TestNames:
             lambda: Datalist(path).cases("test", BRATS2020.modalities),
             lambda: Datalist(path).parts(BRATS2020.modalities),
             lambda: checked_scans(path, BRATS2020),
-            lambda: check_cases(datalist=path, part="test", modalities=BRATS2020.modalities),
+            lambda: check_cases(datalist=Datalist(path), part="test", modalities=BRATS2020.modalities),
         ):
             assert "datalist.json: entry 1 of part 'test'" in refusal(call)
 

@@ -8,14 +8,15 @@ import torch
 from passion_components import datasets
 from passion_components.backbones.rfnet import RFNet
 from passion_components.data.errors import UserError
+from passion_components.data.lists.datalist import Datalist
 from passion_components.datasets import BRATS2020
 from passion_components.engines import command_line as command_line_module
 from passion_components.engines.checks import (
     check_cases,
     check_training,
     check_windows,
+    checked_datalist,
     checked_dataset,
-    checked_label_scheme,
     checked_scans,
 )
 from passion_components.engines.command_line import check_arguments, with_own_data
@@ -140,11 +141,12 @@ def datalist(tmp_path):
     for name in ("flair", "seg"):
         (tmp_path / f"{name}.nii.gz").write_bytes(b"x")
     case = {"case": "a", "flair": "flair.nii.gz", "label": "seg.nii.gz"}
+    complete = case | dict.fromkeys(MODALITIES, "flair.nii.gz")
     path = tmp_path / "datalist.json"
 
-    def write(training=(case,), validation=()):
+    def write(training=(complete,), validation=()):
         path.write_text(json.dumps({"training": list(training), "validation": list(validation), "test": []}))
-        return path
+        return Datalist(path)
 
     write.case = case
     return write
@@ -227,14 +229,18 @@ class TestTraining:
         with pytest.raises(UserError, match=line):
             self.check(datalist(), tmp_path, **overrides)
 
+    def test_a_sequence_that_no_training_case_has(self, datalist, tmp_path):
+        with pytest.raises(UserError, match="datalist.json: no case of part 'training' has t1; expected at least one"):
+            self.check(datalist([datalist.case]), tmp_path)
+
     def test_an_unusable_validation_case(self, datalist, tmp_path):
         with pytest.raises(UserError, match="a has no label; validation needs one"):
             self.check(datalist(validation=[{"case": "a", "flair": "flair.nii.gz"}]), tmp_path)
 
 
 class TestCases:
-    def check(self, path, part="training"):
-        check_cases(datalist=path, part=part, modalities=MODALITIES)
+    def check(self, datalist, part="training"):
+        check_cases(datalist=datalist, part=part, modalities=MODALITIES)
 
     def test_an_empty_part(self, datalist):
         with pytest.raises(UserError, match="the part 'test' has no cases; split the data again with --split"):
@@ -245,9 +251,8 @@ class TestCases:
             self.check(datalist([datalist.case | {"flair": "gone.nii.gz"}]))
 
     def test_a_missing_datalist(self, tmp_path):
-        for call in (self.check, checked_label_scheme):
-            with pytest.raises(UserError, match="no such datalist; make one with"):
-                call(tmp_path / "datalist.json")
+        with pytest.raises(UserError, match="no such datalist; make one with"):
+            checked_datalist(tmp_path / "datalist.json")
 
 
 def test_scans_that_are_not_there(tmp_path):

@@ -9,6 +9,7 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from passion_components.backbones.mmformer import MMFormer
+from passion_components.data.lists.datalist import Datalist
 from passion_components.data.training.dataset import CaseDataset
 from passion_components.datasets import BRATS2020, MYOPS2020
 from passion_components.engines.description import describe_evaluation, describe_run
@@ -92,7 +93,7 @@ class TestDescribeRun:
                 dataset=dataset,
                 dataloader=DataLoader(dataset, batch_size=2),
                 inferer=ModalityAwareInferer(roi_size=[80, 80, 80], overlap=0.25),
-                datalist=path,
+                datalist=Datalist(path),
                 label_scheme=None,
                 presence_sampling=[],
                 ckpt="",
@@ -130,7 +131,7 @@ class TestDescribeEvaluation:
             network = MMFormer(n_modalities=3, n_classes=4, **(sizes | changed))
             preprocessing = Compose([RandFlipd("image", prob=prob)])
             return describe_evaluation(
-                spec=MYOPS2020, network=network, preprocessing=preprocessing, datalist=path, part="test"
+                spec=MYOPS2020, network=network, preprocessing=preprocessing, datalist=Datalist(path), part="test"
             )
 
         return run

@@ -170,31 +170,6 @@ class Datalist:
         return entries
 
 
-def load_datalist(path: Path | str, part: str, modalities: Sequence[str]) -> list[dict[str, str]]:
-    """As :meth:`Datalist.cases`."""
-    return Datalist(path).cases(part, modalities)
-
-
-def label_scheme(path: Path | str) -> str | None:
-    """As :attr:`Datalist.label_scheme`."""
-    return Datalist(path).label_scheme
-
-
-def dataset_of(path: Path | str) -> DatasetSpec | None:
-    """As :meth:`Datalist.dataset`."""
-    return Datalist(path).dataset()
-
-
-def missing_rates(path: Path | str, modalities: Sequence[str]) -> dict[str, float]:
-    """As :meth:`Datalist.missing_rates`."""
-    return Datalist(path).missing_rates(modalities)
-
-
-def datalist_hash(path: Path | str) -> str:
-    """As :meth:`Datalist.hash`."""
-    return Datalist(path).hash()
-
-
 def write_datalist(
     path: Path | str,
     parts: Mapping[str, Iterable[Mapping[str, str]]],
