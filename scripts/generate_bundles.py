@@ -21,6 +21,8 @@ from passion_components import __version__
 from passion_components.datasets import DATASETS as SPECS
 from passion_components.datasets import DatasetSpec
 from passion_components.engines.earlier_versions import as_now
+from passion_components.reports.cells import markdown_lines
+from passion_components.reports.tables import subset_scores
 
 ROOT = Path(__file__).resolve().parents[1]
 TEMPLATES = ROOT / "scripts" / "templates"
@@ -29,8 +31,6 @@ BACKBONES = ("rfnet", "mmformer", "m2ftrans")
 _SETTLED = ("modalities", "spacing", "roi_size", "network_def", "preprocessing")
 """Keys in which the data set's values stand as literals; the overlay own_data.json asks @spec for them."""
 _LINE = 120
-_HEADINGS = {"dice": "Dice", "hd95": "HD95 in mm"}
-_FORMATS = {"dice": ".3f", "hd95": ".1f"}
 
 
 def merged(*layers: Path) -> dict[str, Any]:
@@ -168,24 +168,21 @@ def performance(models: Path) -> str:
     summary = json.loads((models / "evaluation.json").read_text(encoding="utf-8"))
     about = json.loads((models / "model.json").read_text(encoding="utf-8"))
     run, weights = as_now(about["trained_on"]), summary["run"]["weights"]
-    regions = [(metric, region) for metric in summary["metrics"] for region in summary["regions"]]
-    lines = [
-        f"`models/model.pt` (the same state in `model.safetensors`; SHA-256 `{weights['sha256'][:16]}...`): "
-        f"{run['network']['class']}, {run['network']['parameters']:,} parameters, {run['objective']['class']}, "
-        f"{run['training_cases']} training cases, "
-        f"{about['epoch']} epochs, seed {run['seed']}. The threshold of {about['threshold']} was chosen on validation "
-        f"cases (`threshold.csv`) and is part of the last layer's bias. Scored once on {summary['cases']} test cases "
-        f"(`evaluation.json`, means over cases); `split.json` names the cases of every part, `model.json` what the "
-        f"weights must be fed with ({_fed_with(run['input'])}).",
-        "",
-        "| sequences | n | " + " | ".join(f"{_HEADINGS[metric]}, {region}" for metric, region in regions) + " |",
-        "|:---|---:|" + "---:|" * len(regions),
-    ]
-    entries = [*summary["subsets"].items(), ("mean of the subsets", summary["mean_over_subsets"])]
-    for name, entry in entries:
-        cells = [f"{entry[metric][region]:{_FORMATS[metric]}}" for metric, region in regions]
-        lines.append(f"| {name} | {entry['n']} | " + " | ".join(cells) + " |")
-    return "\n".join(lines)
+    table = subset_scores(summary, summary, f"{summary['cases']} test cases")
+    return "\n".join(
+        [
+            f"`models/model.pt` (the same state in `model.safetensors`; SHA-256 `{weights['sha256'][:16]}...`): "
+            f"{run['network']['class']}, {run['network']['parameters']:,} parameters, {run['objective']['class']}, "
+            f"{run['training_cases']} training cases, {about['epoch']} epochs, seed {run['seed']}. The threshold of "
+            f"{about['threshold']} was chosen on validation cases (`threshold.csv`) and is part of the last layer's "
+            f"bias. Scored once (`evaluation.json`); `split.json` names the cases of every part, `model.json` what the "
+            f"weights must be fed with ({_fed_with(run['input'])}).",
+            "",
+            table.caption,
+            "",
+            *markdown_lines(table),
+        ]
+    )
 
 
 def _fed_with(said: dict[str, Any]) -> str:

@@ -16,12 +16,13 @@ from passion_components.files import write_text_atomically
 from passion_components.metrics.metric import METRICS
 from passion_components.reports import charts
 from passion_components.reports.cases import NoPictures, case_pictures
-from passion_components.reports.cells import NO_CASE, Cell, Column, Table, label, label_column, mean_cell, mean_column
+from passion_components.reports.cells import NO_CASE, mean_cell
 from passion_components.reports.comparable import check_comparable, check_dataset
 from passion_components.reports.comparison import Setting, settings_of
 from passion_components.reports.layouts import comparison_tables, rates_text
 from passion_components.reports.page import html
 from passion_components.reports.runs import Run, RunError
+from passion_components.reports.tables import single_scores, subset_scores
 
 NOT_A_LOSS = ("lr", "seconds", "seconds_per_step", "seconds_waiting_for_data", "peak_memory_mb")
 UNKNOWN = "unknown"
@@ -143,7 +144,10 @@ def scores_section(run: Run) -> Iterator[str]:
             curves, title=title, xlabel="present modalities", ylabel=METRICS["dice"].heading, markers=True
         )
         yield html.side_by_side(
-            [html.svg_figure(chart, _in_words(title, curves)), html.number_table(single_scores(run))]
+            [
+                html.svg_figure(chart, _in_words(title, curves)),
+                html.number_table(single_scores(summary, run.missing_rates)),
+            ]
         )
 
 
@@ -173,51 +177,6 @@ def cases_section(runs: Sequence[Run], spec: DatasetSpec | None) -> Iterator[str
         yield html.png_figure(picture.png, picture.text, caption, picture.columns)
     for failure in failures:
         yield html.paragraph(f"Not drawn: {failure}", "missing")
-
-
-def subset_scores(summary: Mapping[str, Any], means: Mapping[str, Any], cases: str) -> Table:
-    """Every score: a row a subset, and one for the mean over subsets.
-
-    Args:
-        summary: an evaluation.
-        means: the summary, or a part of it with ``subsets`` and ``mean_over_subsets``.
-        cases: over which cases ``means`` are, in words.
-    """
-    entries = {**means["subsets"], "mean over subsets": means["mean_over_subsets"]}
-    columns = [mean_column(metric, region) for metric in summary["metrics"] for region in summary["regions"]]
-    decided = [region for region in summary["regions"] if "decided_by_policy" in means["mean_over_subsets"]]
-    columns += [Column(f"{region}, both / one empty", (f"{region} both", f"{region} one")) for region in decided]
-    rows = []
-    for subset, entry in entries.items():
-        cells = [mean_cell(metric, [entry[metric][r]]) for metric in summary["metrics"] for r in summary["regions"]]
-        for region in decided:
-            counts = entry["decided_by_policy"][region]
-            both, one = counts["both_empty"], counts["one_empty"]
-            cells.append(Cell(f"{both} / {one}", (both, one)))
-        rows.append((label(subset), label(entry["n"]), *cells))
-    caption = f"{summary['dataset']}, {cases}: mean over the n of them that have the subset. {_policy(summary)}"
-    heads = (label_column("subset"), label_column("n"))
-    return Table("subsets", "Scores by subset", caption, (*heads, *columns), 1, tuple(rows))
-
-
-def single_scores(run: Run) -> Table:
-    """Dice from each modality alone, beside the share of training cases that lacked it."""
-    summary, rates = run.summary, run.missing_rates
-    heads = [label_column(heading) for heading in ("alone", "missing in training", "n")]
-    rows = []
-    for modality in summary["modalities"]:
-        entry = summary["subsets"].get(modality)
-        if entry:
-            rate = f"{100 * rates[modality]:.0f} %" if modality in rates else UNKNOWN
-            cells: list[Cell] = [mean_cell("dice", [entry["dice"][region]]) for region in summary["regions"]]
-            rows.append((label(modality), label(rate), label(entry["n"]), *cells))
-    columns = [mean_column("dice", region) for region in summary["regions"]]
-    caption = f"Mean over n cases. {_policy(summary)}"
-    return Table("singles", "Dice from one modality", caption, (*heads, *columns), 1, tuple(rows))
-
-
-def _policy(summary: Mapping[str, Any]) -> str:
-    return f"Empty masks by policy {summary['policy']}."
 
 
 def _facts(run: Run) -> dict[str, str]:

@@ -13,7 +13,16 @@ from passion_components.data.outputs import check_replaceable
 from passion_components.files import write_text_atomically
 from passion_components.metrics.metric import METRICS
 from passion_components.modalities import all_subsets
-from passion_components.reports.cells import Cell, Column, Table, label, label_column, markdown_lines, mean_cell
+from passion_components.reports.cells import (
+    Cell,
+    Column,
+    Table,
+    label,
+    label_column,
+    markdown_lines,
+    mean_cell,
+    mean_column,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -119,6 +128,50 @@ def region_table_markdown(summary: Mapping[str, Any]) -> str:
         names = ", ".join(unpredicted)
         lines += ["", f"In no mean, since no prediction was there: {names} ({len(unpredicted)} labels)."]
     return "\n".join([*lines, ""])
+
+
+def subset_scores(summary: Mapping[str, Any], means: Mapping[str, Any], cases: str) -> Table:
+    """Every score: a row a subset, and one for the mean over subsets.
+
+    Args:
+        summary: an evaluation.
+        means: the summary, or a part of it with ``subsets`` and ``mean_over_subsets``.
+        cases: over which cases ``means`` are, in words.
+    """
+    entries = {**means["subsets"], "mean over subsets": means["mean_over_subsets"]}
+    columns = [mean_column(metric, region) for metric in summary["metrics"] for region in summary["regions"]]
+    decided = [region for region in summary["regions"] if "decided_by_policy" in means["mean_over_subsets"]]
+    columns += [Column(f"{region}, both / one empty", (f"{region} both", f"{region} one")) for region in decided]
+    rows = []
+    for subset, entry in entries.items():
+        cells = [mean_cell(metric, [entry[metric][r]]) for metric in summary["metrics"] for r in summary["regions"]]
+        for region in decided:
+            counts = entry["decided_by_policy"][region]
+            both, one = counts["both_empty"], counts["one_empty"]
+            cells.append(Cell(f"{both} / {one}", (both, one)))
+        rows.append((label(subset), label(entry["n"]), *cells))
+    caption = f"{summary['dataset']}, {cases}: mean over the n of them that have the subset. {_policy(summary)}"
+    heads = (label_column("subset"), label_column("n"))
+    return Table("subsets", "Scores by subset", caption, (*heads, *columns), 1, tuple(rows))
+
+
+def single_scores(summary: Mapping[str, Any], rates: Mapping[str, float]) -> Table:
+    """Dice from each modality alone, beside the share of training cases that lacked it (``rates``, where known)."""
+    heads = [label_column(heading) for heading in ("alone", "missing in training", "n")]
+    rows = []
+    for modality in summary["modalities"]:
+        entry = summary["subsets"].get(modality)
+        if entry:
+            rate = f"{100 * rates[modality]:.0f} %" if modality in rates else "unknown"
+            cells: list[Cell] = [mean_cell("dice", [entry["dice"][region]]) for region in summary["regions"]]
+            rows.append((label(modality), label(rate), label(entry["n"]), *cells))
+    columns = [mean_column("dice", region) for region in summary["regions"]]
+    caption = f"Mean over n cases. {_policy(summary)}"
+    return Table("singles", "Dice from one modality", caption, (*heads, *columns), 1, tuple(rows))
+
+
+def _policy(summary: Mapping[str, Any]) -> str:
+    return f"Empty masks by policy {summary['policy']}."
 
 
 def write_subset_table(*, output_dir: Path | str) -> None:
