@@ -15,6 +15,7 @@ import json
 import subprocess
 import sys
 import zipfile
+from collections.abc import Iterable
 from pathlib import Path
 
 from generate_bundles import bundle_files
@@ -33,15 +34,18 @@ PACKAGE = ROOT / "passion_components"
 PARTS = ("configs", "docs", "models", "LICENSE")
 
 
-def check_committed(root: Path) -> None:
-    """Refuse a tree with changes, so that a zip is always that of a commit."""
-    command = ["git", "-C", str(root), "status", "--porcelain"]
-    status = subprocess.run(command, capture_output=True, text=True)
-    if status.returncode:
-        raise UserError(
-            f"{root}: is no git repository ({status.stderr.strip()}); package from a clone, or --allow-dirty"
-        )
-    changed = [line[3:] for line in status.stdout.splitlines()]
+def check_committed(root: Path, files: Iterable[Path] = ()) -> None:
+    """Refuse a tree with changes, and files that git ignores, so that a zip is always that of a commit."""
+
+    def git(*words: str) -> list[str]:
+        done = subprocess.run(["git", "-C", str(root), *words, "-z"], capture_output=True, text=True)
+        if done.returncode:
+            raise UserError(f"{root}: is no git repository ({done.stderr.strip()}); use a clone, or --allow-dirty")
+        return done.stdout.split("\0")[:-1]
+
+    changed = [line[3:] for line in git("status", "--porcelain")]
+    known = set(git("ls-files"))
+    changed += [name for name in (file.relative_to(root).as_posix() for file in files) if name not in known]
     if changed:
         more = ", ..." if len(changed) > 3 else ""
         raise UserError(f"not committed: {', '.join(changed[:3])}{more}; commit or remove it, or --allow-dirty")
@@ -106,7 +110,7 @@ def write_zip(path: Path, content: dict[str, Path]) -> None:
 def package(bundles: list[Path], out: Path, *, allow_dirty: bool) -> None:
     """Check all bundles, then write their zips, and sums and index of all zips in the folder."""
     if not allow_dirty:
-        check_committed(ROOT)
+        check_committed(ROOT, (file for bundle in bundles for file in bundle_content(bundle).values()))
     for bundle in bundles:
         check_bundle(bundle)
     for bundle in bundles:

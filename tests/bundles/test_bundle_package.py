@@ -100,6 +100,14 @@ class TestRefused:
         with pytest.raises(UserError, match="not committed: new.py; commit or remove it"):
             scripts.check_committed(tmp_path)
 
+    def test_weights_that_git_ignores(self, scripts, tmp_path):
+        subprocess.run(["git", "init", "-q", tmp_path], check=True)
+        (tmp_path / ".git" / "info" / "exclude").write_text("model.pt\n")
+        (tmp_path / "model.pt").write_bytes(b"")
+        scripts.check_committed(tmp_path)
+        with pytest.raises(UserError, match="not committed: model.pt"):
+            scripts.check_committed(tmp_path, [tmp_path / "model.pt"])
+
     def test_what_is_no_repository(self, scripts, tmp_path):
         with pytest.raises(UserError, match="is no git repository"):
             scripts.check_committed(tmp_path)
