@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any, cast
 
 import ignite.distributed as idist
-import torch
 from monai.transforms import Transform
 from torch import nn
 from torch.utils.data import DataLoader
@@ -34,9 +33,7 @@ def describe_run(
     spacing: Sequence[float],
     network: nn.Module,
     objective: nn.Module,
-    optimizer: torch.optim.Optimizer,
     schedule: PolyScheduleHandler,
-    dataset: CaseDataset,
     dataloader: DataLoader,
     inferer: ModalityAwareInferer,
     datalist: Datalist,
@@ -51,34 +48,26 @@ def describe_run(
 
     Args:
         spec: data set.
-        modalities: names of the channels, in order.
-        spacing: millimetres per voxel.
+        modalities, spacing: names of the channels, in order; millimetres per voxel.
         network: counts by class, number of parameters and shapes of its weights.
         objective: counts by class, switches and numbers.
-        optimizer: class and numbers count, and the learning rate that it begins with.
-        schedule: of the learning rate: epochs, horizon, power, decimals.
-        dataset: training cases: its seed, and class and numbers of every transform, random ones included.
-        dataloader: how many of these make a batch.
+        schedule: of the learning rate: where it begins, epochs, horizon, power, decimals; and its optimizer's numbers.
+        dataloader: its batch size, and of its CaseDataset the seed, class and numbers of every transform.
         inferer: windows, and how they overlap in validation.
         datalist: counts by name, by what it says, by the content of its training and validation files, and by the
             number and the missing rates of the training cases.
-        label_scheme: how its label files are coded, None for the data set's own scheme.
+        label_scheme: of its label files, None for the data set's own.
         presence_sampling: the overlays that reduce presence at random (ModDrop, PDT).
-        ckpt: weights to start from, or ""; they count by their hash.
-        resume: whether the run goes on from what lies in ``output_dir``, and so started from the same weights.
-        output_dir: of the run.
+        ckpt, resume, output_dir: tell by :func:`started_from` the hash of the weights that the run begins with.
         settings: everything else, plain values, kept under its name.
     """
-    shapes = {name: list(value.shape) for name, value in network.state_dict().items()}
-    parameters = sum(parameter.numel() for parameter in network.parameters())
     return {
         "dataset": spec.name,
-        "network": {"class": type(network).__name__, "parameters": parameters},
-        "network_shapes": _digest(json.dumps(shapes, sort_keys=True)),
+        **_counted(network),
         "objective": settings_of(objective),
         "presence_sampling": ", ".join(presence_sampling) or AS_LISTED,
         **_listed(spec, datalist),
-        "seed": dataset.seed,
+        **_of_samples(dataloader),
         "input": describe_input(
             spec=spec,
             network=network,
@@ -88,19 +77,42 @@ def describe_run(
             label_scheme=label_scheme,
         ),
         "started_from": started_from(ckpt=ckpt, resume=resume, output_dir=output_dir),
-        "optimizer": optimizer_settings(optimizer),
-        "learning_rate": optimizer.defaults["lr"],
-        "epochs": schedule.epochs,
-        "lr_horizon": schedule.horizon,
-        "lr_power": schedule.power,
-        "lr_decimals": schedule.decimals,
-        "preprocessing": settings_of(dataset.preprocessing),
-        "augmentation": settings_of(dataset.augmentation),
-        "batch_size": dataloader.batch_size,
+        **_of_schedule(schedule),
         "overlap": inferer.overlap,
         "blending": str(inferer.mode),
         "processes": idist.get_world_size(),
         **settings,
+    }
+
+
+def _counted(network: nn.Module) -> dict[str, Any]:
+    """A network by class, number of parameters and shapes of its weights."""
+    shapes = {name: list(value.shape) for name, value in network.state_dict().items()}
+    parameters = sum(parameter.numel() for parameter in network.parameters())
+    return {
+        "network": {"class": type(network).__name__, "parameters": parameters},
+        "network_shapes": _digest(json.dumps(shapes, sort_keys=True)),
+    }
+
+
+def _of_samples(dataloader: DataLoader) -> dict[str, Any]:
+    dataset = cast(CaseDataset, dataloader.dataset)
+    return {
+        "seed": dataset.seed,
+        "preprocessing": settings_of(dataset.preprocessing),
+        "augmentation": settings_of(dataset.augmentation),
+        "batch_size": dataloader.batch_size,
+    }
+
+
+def _of_schedule(schedule: PolyScheduleHandler) -> dict[str, Any]:
+    return {
+        "optimizer": optimizer_settings(schedule.optimizer),
+        "learning_rate": schedule.optimizer.defaults["lr"],
+        "epochs": schedule.epochs,
+        "lr_horizon": schedule.horizon,
+        "lr_power": schedule.power,
+        "lr_decimals": schedule.decimals,
     }
 
 
