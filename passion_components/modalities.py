@@ -8,7 +8,8 @@ from itertools import combinations
 import torch
 
 PUBLISHED_MODALITIES = ("flair", "t1ce", "t1", "t2")
-"""Order in the published code: of its encoders, hence of a loaded network's image channels, and of its split files."""
+"""Order of encoders in the published networks, hence of a loaded network's image channels, and in the split files of
+PASSION's released code."""
 
 
 def all_subsets(modalities: Sequence[str]) -> list[tuple[str, ...]]:

@@ -133,7 +133,7 @@ class ReleasedPreference(RelativePreference):
 
     def update(self, rp_sum: Tensor, counts: Tensor, distance_sum: Tensor | None = None) -> dict[str, float]:
         if distance_sum is None:
-            raise ValueError("the released rule needs distance_sum, the epoch's sum of distances")
+            raise ValueError("the rule of the released code needs distance_sum, the epoch's sum of distances")
         distance = _mean(distance_sum, counts)
         centre = distance.mean()
         rp = (centre - distance) / centre if centre > 0 else torch.zeros_like(distance)

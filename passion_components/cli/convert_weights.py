@@ -1,4 +1,4 @@
-"""``passion convert-weights``: published weights for the bundles."""
+"""``passion convert-weights``: weights of the published networks, and of PASSION's released code, for the bundles."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ app = typer.Typer()
 
 @app.command()
 def convert_weights(
-    source: Annotated[Path, typer.Argument(metavar="IN", help="A published checkpoint; only read.")],
+    source: Annotated[Path, typer.Argument(metavar="IN", help="A checkpoint of that code; only read.")],
     backbone: Annotated[BackboneName, typer.Option(help="The network whose parameters it holds.")],
     out: Annotated[Path, typer.Option(help="The file to write, ending in .safetensors.")],
     num_heads: Annotated[int, typer.Option(min=1, help="Attention heads; the file does not tell.")] = 8,
 ) -> None:
-    """Convert published RFNet, mmFormer, M2FTrans or PASSION weights for the bundles.
+    """Convert weights of the published networks or of PASSION's released code for the bundles.
 
     Reads .pth or .safetensors, with or without training state, and executes nothing in it. The separate uni-modal
     decoder, which is used in training only, is left out.

@@ -64,7 +64,7 @@ def simulate_missing(
         raise ValueError("expected either --rates or --masks; give one of them")
     nominal: Mapping[str, float] = {}
     if masks is not None:
-        presence = missing_rates.apply_published_masks(listed, out, masks, modalities)
+        presence = missing_rates.apply_released_masks(listed, out, masks, modalities)
     else:
         nominal = missing_rates.parse_rates(str(rates), modalities)
         presence = missing_rates.simulate_missing(listed, out, nominal, modalities, seed=seed, method=method.value)

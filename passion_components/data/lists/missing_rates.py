@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from passion_components.data.lists.datalist import Datalist, presence_table, write_datalist
-from passion_components.data.lists.published_masks import presence_from_masks, read_published_masks
+from passion_components.data.lists.released_masks import presence_from_masks, read_released_masks
 from passion_components.data.lists.splits import largest_remainder
 from passion_components.data.outputs import check_replaceable
 from passion_components.data.words import nearest, parse_numbers
@@ -108,20 +108,20 @@ def simulate_missing(
     )
 
 
-def apply_published_masks(
+def apply_released_masks(
     source: Datalist, out: Path | str, masks: Path | str, modalities: Sequence[str]
 ) -> torch.Tensor:
-    """Write a datalist whose training cases lack what a published split file says.
+    """Write a datalist whose training cases lack what a split file of PASSION's released code says.
 
     Returns:
         What the training cases have in ``out``, bool (N, M).
 
     Raises:
         FileNotFoundError, ValueError: as :func:`simulate_missing`,
-            :func:`~passion_components.data.lists.published_masks.read_published_masks` and
-            :func:`~passion_components.data.lists.published_masks.presence_from_masks`.
+            :func:`~passion_components.data.lists.released_masks.read_released_masks` and
+            :func:`~passion_components.data.lists.released_masks.presence_from_masks`.
     """
-    listed = read_published_masks(masks)
+    listed = read_released_masks(masks)
     return _write_incomplete(source, out, modalities, lambda cases: presence_from_masks(listed, cases, modalities))
 
 

@@ -41,7 +41,7 @@ def test_what_is_no_split_is_refused(tmp_path, content):
         read_split(tmp_path / "split.json")
 
 
-def test_the_split_of_the_released_weights_is_that_of_their_training():
+def test_the_split_of_the_shipped_weights_is_that_of_their_training():
     path = find_split("tcga_lgg_rfnet")
     parts = list(read_split(path).values())
     assert [parts.count(part) for part in ("training", "validation", "test")] == [56, 8, 17]

@@ -1,6 +1,6 @@
 """Put a run's weights into a bundle: threshold chosen on validation patients, scores of the test patients beside them.
 
-    python scripts/release_weights.py tcga_lgg_rfnet --run OUTPUT_DIR --dataset_dir DIR
+    python scripts/ship_weights.py tcga_lgg_rfnet --run OUTPUT_DIR --dataset_dir DIR
 
 writes models/model.pt and model.safetensors (the same state), model.json (what they were trained on and must be fed
 with), split.json (names of the cases of every part), threshold.csv, history.csv and preference.csv of the run, and

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from passion_components.data.lists.published_masks import presence_from_masks, read_published_masks
+from passion_components.data.lists.released_masks import presence_from_masks, read_released_masks
 
 MODALITIES = ("flair", "t1ce", "t1", "t2")
 
@@ -18,7 +18,7 @@ def write(tmp_path):
 
 def test_masks_are_read_as_text_without_their_prefix(write):
     path = write('HG_A1,6,"[True, False, True, False]","[2, 3, 6]"', 'LG_B2,0,"[False,False,False,True]","[0]"')
-    assert read_published_masks(path) == {"A1": (True, False, True, False), "B2": (False, False, False, True)}
+    assert read_released_masks(path) == {"A1": (True, False, True, False), "B2": (False, False, False, True)}
 
 
 @pytest.mark.parametrize(
@@ -28,16 +28,16 @@ def test_other_masks_are_refused_with_their_line(write, mask):
     with pytest.raises(
         ValueError, match=r"split.csv, line 2: mask .*; expected 4 values for flair, t1ce, t1, t2, like"
     ):
-        read_published_masks(write(f'HG_A1,6,"{mask}",""'))
+        read_released_masks(write(f'HG_A1,6,"{mask}",""'))
 
 
 def test_other_files_are_refused(write, tmp_path):
     with pytest.raises(ValueError, match="expected the columns data_name and mask, got case, mask"):
-        read_published_masks(write(header="case,mask"))
+        read_released_masks(write(header="case,mask"))
     with pytest.raises(FileNotFoundError, match=r"none.csv: no such file"):
-        read_published_masks(tmp_path / "none.csv")
+        read_released_masks(tmp_path / "none.csv")
     with pytest.raises(ValueError, match="line 3: A1 is listed twice, with different masks"):
-        read_published_masks(write('HG_A1,,"[True, True, True, True]",', 'HG_A1,,"[True, True, True, False]",'))
+        read_released_masks(write('HG_A1,,"[True, True, True, True]",', 'HG_A1,,"[True, True, True, False]",'))
 
 
 def test_a_case_keeps_what_its_mask_keeps_and_it_has():
@@ -49,5 +49,5 @@ def test_a_case_keeps_what_its_mask_keeps_and_it_has():
         presence_from_masks(masks, [{"case": "D", "t1": "d"}], MODALITIES)
     with pytest.raises(ValueError, match="C would keep no sequence"):
         presence_from_masks(masks, [{"case": "C", "t1": "c"}], MODALITIES)
-    with pytest.raises(ValueError, match="published masks are of flair, t1ce, t1, t2, this data set has lge"):
+    with pytest.raises(ValueError, match="released code are of flair, t1ce, t1, t2, this data set has lge"):
         presence_from_masks(masks, cases, ("lge",))

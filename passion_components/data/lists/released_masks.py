@@ -1,4 +1,4 @@
-"""Presence of training cases from the split files of the published code, which are read as text, never executed."""
+"""Presence of training cases from split files of PASSION's released code, read as text, never executed."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from passion_components.modalities import PUBLISHED_MODALITIES
 _MASK = re.compile(r"\[\s*(?:True|False)(?:\s*,\s*(?:True|False))*\s*\]")
 
 
-def read_published_masks(path: Path | str) -> dict[str, tuple[bool, ...]]:
-    """What each case of a published split file has, in the order flair, t1ce, t1, t2.
+def read_released_masks(path: Path | str) -> dict[str, tuple[bool, ...]]:
+    """What each case of a split file of the released code has, in the order flair, t1ce, t1, t2.
 
     Args:
         path: a CSV with the columns ``data_name`` and ``mask``, a mask being ``[True, False, True, True]``. Names lose
-            the published prefix ``HG_`` or ``LG_``.
+            the prefix ``HG_`` or ``LG_``.
 
     Raises:
         FileNotFoundError: no such file.
@@ -27,7 +27,7 @@ def read_published_masks(path: Path | str) -> dict[str, tuple[bool, ...]]:
     """
     path = Path(path)
     if not path.is_file():
-        raise FileNotFoundError(f"{path}: no such file; expected the CSV of a published split")
+        raise FileNotFoundError(f"{path}: no such file; expected a split file (CSV) of PASSION's released code")
     masks: dict[str, tuple[bool, ...]] = {}
     with open(path, newline="", encoding="utf-8") as file:
         rows = csv.DictReader(file)
@@ -53,17 +53,18 @@ def presence_from_masks(
     """What training cases keep, bool (N, M), in the order of ``modalities``.
 
     Raises:
-        ValueError: other modalities than the published ones, a case without mask, or one that would keep nothing.
+        ValueError: other modalities than those of the split files, a case without mask, or one that would keep nothing.
     """
     if set(modalities) != set(PUBLISHED_MODALITIES):
         raise ValueError(
-            f"published masks are of {', '.join(PUBLISHED_MODALITIES)}, this data set has {', '.join(modalities)}"
+            f"split files of PASSION's released code are of {', '.join(PUBLISHED_MODALITIES)}, this data set has "
+            f"{', '.join(modalities)}"
         )
     unlisted = [case["case"] for case in cases if case["case"] not in masks]
     if unlisted:
         raise ValueError(
             f"{len(unlisted)} training cases have no mask, first {', '.join(unlisted[:3])}; expected names like "
-            f"{', '.join(list(masks)[:2])}: split the datalist as published, or rename"
+            f"{', '.join(list(masks)[:2])}: split the datalist as the released code does, or rename"
         )
     columns = [PUBLISHED_MODALITIES.index(name) for name in modalities]
     rows = [
