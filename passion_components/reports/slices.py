@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 import nibabel as nib
 import numpy as np
 import torch
+from scipy.ndimage import find_objects
 
 from passion_components.data.reading.volumes import Volume
 from passion_components.datasets import DatasetSpec
@@ -72,11 +73,8 @@ def window(image: np.ndarray, mask: np.ndarray) -> tuple[float, float]:
 
 def bounding_box(masks: Iterable[np.ndarray]) -> tuple[slice, slice]:
     """The rectangle that holds all masks (X, Y) with :data:`MARGIN` around them, within the picture."""
-    union = np.logical_or.reduce(list(masks))
-    if not union.any():
+    boxes = find_objects(np.logical_or.reduce(list(masks)).astype(np.uint8))
+    if not boxes:
         return slice(None), slice(None)
-    sides = []
-    for axis in (0, 1):
-        (inside,) = union.any(1 - axis).nonzero()
-        sides.append(slice(max(int(inside[0]) - MARGIN, 0), int(inside[-1]) + 1 + MARGIN))
-    return sides[0], sides[1]
+    x, y = (slice(max(side.start - MARGIN, 0), side.stop + MARGIN) for side in boxes[0])
+    return x, y

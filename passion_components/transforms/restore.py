@@ -87,6 +87,9 @@ def restore_probabilities(probabilities: Tensor, image: MetaTensor) -> Tensor:
     Flips, permutations, crops and pads are undone exactly, resampling by linear interpolation. What lay outside the
     crop is background with probability 1.
 
+    MONAI's transforms undo each step; the loop is our own, since Invertd needs the very transforms that did them, and
+    leaves no class any probability outside the crop.
+
     Args:
         probabilities: (K, *S), background first.
         image: (M, *S), with the operations that MONAI has recorded on it.
