@@ -71,8 +71,8 @@ class TrainingCheckpointHandler:
     ``checkpoint_previous.pt``, that of the epoch before, for the case that the former is damaged. The state is written
     last, so that whatever it names is complete. Only plain tensors, numbers, strings, lists and dicts are saved.
 
-    Own, since ignite's Checkpoint keeps no description that a resumed run is compared with, and no JSON that agrees with
-    the weights beside it at any moment.
+    Own, since ignite's Checkpoint keeps no description that a resumed run is compared with, and no JSON that agrees
+    with the weights beside it at any moment.
 
     A resumed run goes on with the epoch after its last one, however many steps an epoch has now. What
     :data:`MAY_CHANGE` names is as given now: a change is logged, and kept in the run's description under ``changes``.

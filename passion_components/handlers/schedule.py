@@ -13,8 +13,8 @@ from passion_components.handlers.checkpoint import ResumeError
 class PolyScheduleHandler:
     """Poly decay: in epoch e (from 1) of a horizon H the rate is lr (1 - (e - 1) / H) ** power.
 
-    Own, since torch's PolynomialLR multiplies the rate from step to step, which differs from this in its last digits, and
-    cannot round it; checkpoints hold the horizon alone.
+    Own, since torch's PolynomialLR multiplies the rate from step to step, which differs from this in its last digits,
+    and cannot round it; checkpoints hold the horizon alone.
 
     Args:
         optimizer: its default learning rate is the one of the first epoch.
