@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from monai.networks.layers.factories import Conv
 from torch import Tensor, nn
 
-from passion_components.backbones.kernels import convolve, logits, normalise, pointwise, reflect_pad, upsample2
+from passion_components.backbones.convolutions import bordered_convolution
+from passion_components.backbones.kernels import logits, normalise, pointwise, upsample2
 
 
 def convolution(
@@ -72,9 +72,7 @@ class BorderedConv(nn.Module):
         """(B, out_channels, *S / stride) from tensors (B, C_i, *S) that are read as if concatenated along channels."""
         if self.conv.kernel_size[0] == 1:
             return pointwise(self.conv, *parts)
-        if self.borders == "zeros":
-            return convolve(self.conv, F.pad(torch.cat(parts, 1), (1, 1) * (parts[0].ndim - 2)))
-        return convolve(self.conv, reflect_pad(*parts))
+        return bordered_convolution(self.conv, *parts, reflect=self.borders == "reflect")
 
 
 class Post(BorderedConv):

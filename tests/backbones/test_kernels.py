@@ -1,36 +1,13 @@
 import pytest
 import torch
 import torch.nn.functional as F
-from torch.autograd import gradcheck
 
 from passion_components.backbones.blocks import Post, convolution
-from passion_components.backbones.kernels import logits, normalise, pointwise, reflect_pad, upsample2
+from passion_components.backbones.kernels import logits, normalise, pointwise, upsample2
 
 
 def doubles(*shape, seed=0):
     return torch.randn(*shape, dtype=torch.float64, generator=torch.Generator().manual_seed(seed)).requires_grad_()
-
-
-class TestReflectPad:
-    @pytest.mark.parametrize("sizes", [(4, 6), (3, 4, 5), (2, 2, 2)])
-    def test_equals_the_reflection_of_pytorch(self, sizes):
-        parts = [doubles(2, 1, *sizes), doubles(2, 3, *sizes, seed=1)]
-        expected = F.pad(torch.cat(parts, 1), (1, 1) * len(sizes), mode="reflect")
-        torch.testing.assert_close(reflect_pad(*parts), expected, rtol=0, atol=0)
-
-    @pytest.mark.parametrize("sizes", [(2, 3), (3, 2, 4)])
-    def test_gradients(self, sizes):
-        assert gradcheck(reflect_pad, (doubles(1, 1, *sizes), doubles(1, 2, *sizes, seed=1)))
-
-    def test_its_gradient_leaves_the_incoming_one_alone(self):
-        padded = reflect_pad(doubles(1, 1, 3, 3))
-        incoming = torch.ones_like(padded)
-        padded.backward(incoming)
-        assert torch.equal(incoming, torch.ones_like(padded))
-
-    def test_an_axis_of_one_voxel_is_refused(self):
-        with pytest.raises(ValueError, match=r"sizes of at least 2, got \(4, 1\)"):
-            reflect_pad(torch.zeros(1, 1, 4, 1))
 
 
 class TestUpsample:
@@ -47,6 +24,27 @@ class TestUpsample:
         with torch.inference_mode():
             upsample2(torch.zeros(1, 1, 7, 9))
         upsample2(torch.zeros(1, 1, 7, 9, requires_grad=True)).sum().backward()
+
+
+class TestNormalise:
+    @pytest.mark.parametrize("sizes", [(4, 3), (2, 3, 4)])
+    @pytest.mark.parametrize("channels_last", [False, True])
+    def test_equals_instance_norm_and_leaky_relu_with_the_gradient(self, sizes, channels_last):
+        x = doubles(2, 3, *sizes)
+        last = torch.channels_last if len(sizes) == 2 else torch.channels_last_3d
+        ours = normalise(x.contiguous(memory_format=last) if channels_last else x)
+        theirs = F.leaky_relu(F.instance_norm(x), 0.2)
+        weight = torch.randn_like(theirs)
+        gradients = [torch.autograd.grad((y * weight).sum(), x)[0] for y in (ours, theirs)]
+        torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-10)
+        torch.testing.assert_close(*gradients, rtol=0, atol=1e-10)
+        assert ours.is_contiguous()
+
+    def test_keeps_one_map_for_its_gradient(self):
+        kept = []
+        with torch.autograd.graph.saved_tensors_hooks(kept.append, lambda packed: packed):
+            out = normalise(torch.randn(1, 2, 8, 8).requires_grad_())
+        assert [x.data_ptr() for x in kept if x.numel() > 2] == [out.data_ptr()]
 
 
 class TestConstantMaps:
