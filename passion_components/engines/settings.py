@@ -29,10 +29,14 @@ def settings_of(part: object) -> dict[str, Any]:
     return {"class": type(part).__qualname__, **_known(attributes)}
 
 
+NO_NUMBERS = ("params", "lr", "initial_lr", "foreach", "fused")
+"""Of an optimizer's group: what is described elsewhere, and by which kernel the same numbers are computed."""
+
+
 def optimizer_settings(optimizer: torch.optim.Optimizer) -> dict[str, Any]:
     """Class and numbers of an optimizer, group by group where there are several; the learning rate has a schedule."""
     groups = [
-        _known({name: value for name, value in group.items() if name not in ("params", "lr", "initial_lr")})
+        _known({name: value for name, value in group.items() if name not in NO_NUMBERS})
         for group in optimizer.param_groups
     ]
     return {"class": type(optimizer).__qualname__, **(groups[0] if len(groups) == 1 else {"groups": groups})}

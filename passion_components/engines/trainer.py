@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
+from ignite.engine import Events
 from monai.data import decollate_batch
 from monai.engines import IterationEvents, SupervisedTrainer
 from monai.inferers import Inferer, SimpleInferer
@@ -14,6 +15,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from passion_components.backbones.base import MultiPathOutput
+from passion_components.engines.memory import keep_freed_memory
 from passion_components.engines.precision import AutocastInferer
 
 
@@ -70,6 +72,8 @@ class MultiPathTrainer(SupervisedTrainer):
             **kwargs,
         )
         self.objective = objective
+        if device.type == "cpu":
+            self.add_event_handler(Events.STARTED, keep_freed_memory)
         # only the logits stay in the output: MONAI's handlers cannot take a dataclass there
         self.add_event_handler(IterationEvents.LOSS_COMPLETED, keep_fused_logits)
         self.add_event_handler(IterationEvents.MODEL_COMPLETED, decollate_output)

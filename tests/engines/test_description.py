@@ -61,6 +61,11 @@ class TestSettingsOf:
         assert told == {"amsgrad": (False, True), "weight_decay": (0.5, 0.25)}
         assert optimizer_settings(first)["class"] == "AdamW"
 
+    def test_by_which_kernel_an_optimizer_computes_changes_no_run(self):
+        parameters = [torch.nn.Parameter(torch.zeros(1))]
+        plain, fused = (torch.optim.AdamW(parameters, fused=fused) for fused in (None, True))
+        assert optimizer_settings(plain) == optimizer_settings(fused)
+
 
 def test_differences_are_named_by_their_place_the_shallowest_first():
     before = {"a": {"b": [1, 2]}, "seed": 0, "same": (1, 2)}
