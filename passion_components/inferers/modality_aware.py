@@ -5,14 +5,16 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import cast
 
 import torch
 from monai.data import MetaTensor
-from monai.inferers import SlidingWindowInferer
+from monai.inferers import SlidingWindowInferer, sliding_window_inference
+from monai.utils import ensure_tuple_rep
 from torch import Tensor
 
 from passion_components.backbones.base import Backbone
+from passion_components.inferers.background import BackgroundOnce
+from passion_components.inferers.windows import WINDOWS, fitted_windows
 
 logger = logging.getLogger(__name__)
 
@@ -33,7 +35,9 @@ class ModalityAwareInferer(SlidingWindowInferer):
 
     Args:
         roi_size: voxels of a window, one number per dimension of the network's images, or one for all dimensions of
-            the volume; smaller volumes are padded with zeros for the network and the result is cropped back.
+            the volume; smaller volumes are padded for the network and the result is cropped back.
+        windows: ``"published"``, all of ``roi_size``, beyond the volume zeros; or ``"fitted"``, as large as
+            :func:`fitted_windows` finds cheapest for the volume, beyond which its outermost voxels are repeated.
         sw_batch_size: windows per call of the network.
         overlap: share of a window that its neighbour covers again, in [0, 1).
         mode: weights of the average: ``"constant"``, as published, or ``"gaussian"``, which trusts centres more.
@@ -42,13 +46,16 @@ class ModalityAwareInferer(SlidingWindowInferer):
         progress: show a bar.
 
     Raises:
-        ValueError: ``sw_batch_size`` below 1, ``overlap`` outside [0, 1), an unknown ``mode``.
+        ValueError: ``sw_batch_size`` below 1, ``overlap`` outside [0, 1), an unknown ``mode`` or ``windows``.
     """
+
+    overlap: float
 
     def __init__(
         self,
         *,
         roi_size: Sequence[int] | int,
+        windows: str = "published",
         sw_batch_size: int = 1,
         overlap: float = 0.5,
         mode: str = "constant",
@@ -62,7 +69,10 @@ class ModalityAwareInferer(SlidingWindowInferer):
             raise ValueError(f"overlap must be in [0, 1), got {overlap}")
         if mode not in MODES:
             raise ValueError(f"blending must be one of {', '.join(MODES)}, got {mode!r}")
+        if windows not in WINDOWS:
+            raise ValueError(f"windows must be one of {', '.join(WINDOWS)}, got {windows!r}")
         super().__init__(roi_size, sw_batch_size, overlap, mode, sw_device=sw_device, device=device, progress=progress)
+        self.windows = windows
 
     def __call__(  # type: ignore[override]
         self,
@@ -89,27 +99,27 @@ class ModalityAwareInferer(SlidingWindowInferer):
         Raises:
             ValueError: presence of another shape, a volume or a subset without any modality, a subset that names an
                 absent modality, sizes that the network cannot take.
-            TypeError: ``subsets`` for a network that is no Backbone.
+            TypeError: ``subsets`` or fitted windows for a network that is no Backbone.
         """
         image = inputs.as_tensor() if isinstance(inputs, MetaTensor) else inputs
         presence = _presence_of(image) if presence is None else _checked_presence(presence, image)
+        predictors: list[Callable[[Tensor], Tensor]]
         if subsets is None:
             predictors = [partial(_fused, network=network, presence=row[None]) for row in presence]
         else:
-            if not isinstance(network, Backbone):
-                raise TypeError(f"subsets need a Backbone, which encodes and decodes, got {type(network).__name__}")
             subsets = _checked_subsets(subsets, presence)
-            predictors = [partial(_each, network=network, subsets=subsets)] * len(image)
-        volumes = [self._place(volume, predictor) for volume, predictor in zip(image, predictors, strict=True)]
+            predictors = [partial(_each, network=_backbone(network, "subsets"), subsets=subsets)] * len(image)
+        divisor = _backbone(network, "fitted windows").size_divisor if self.windows == "fitted" else 1
+        volumes = [self._place(one, predictor, divisor) for one, predictor in zip(image, predictors, strict=True)]
         result = volumes[0] if len(volumes) == 1 else torch.cat(volumes)
         if subsets is not None:
             result = result.unflatten(1, (len(subsets), -1))
         return MetaTensor(result).copy_meta_from(inputs) if isinstance(inputs, MetaTensor) else result
 
-    def _place(self, volume: Tensor, predictor: Callable[[Tensor], Tensor]) -> Tensor:
+    def _place(self, volume: Tensor, predictor: Callable[[Tensor], Tensor], divisor: int) -> Tensor:
         """As :meth:`_slide`; where a GPU is too small, results are put together on the CPU from then on."""
         try:
-            return self._slide(volume, predictor)
+            return self._slide(volume, predictor, divisor)
         except torch.OutOfMemoryError:
             if self.device is not None and torch.device(self.device).type == "cpu":
                 raise
@@ -117,14 +127,41 @@ class ModalityAwareInferer(SlidingWindowInferer):
         self.device = "cpu"
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
-        return self._slide(volume, predictor)
+        return self._slide(volume, predictor, divisor)
 
-    def _slide(self, volume: Tensor, predictor: Callable[[Tensor], Tensor]) -> Tensor:
+    def _slide(self, volume: Tensor, predictor: Callable[[Tensor], Tensor], divisor: int) -> Tensor:
         """Blended predictions (1, C, *S) of a volume (M, *S)."""
-        slide = cast(Callable[..., Tensor], super().__call__)
-        if isinstance(self.roi_size, Sequence) and len(self.roi_size) == volume.ndim - 2:
-            return slide(volume.movedim(-1, 0), predictor).movedim(0, -1)[None]
-        return slide(volume[None], predictor)
+        by_slice = isinstance(self.roi_size, Sequence) and len(self.roi_size) == volume.ndim - 2
+        images = volume.movedim(-1, 0) if by_slice else volume[None]
+        roi_size, beyond = ensure_tuple_rep(self.roi_size, images.ndim - 2), "constant"
+        if self.windows == "fitted":
+            roi_size = fitted_windows(images.shape[2:], roi_size, overlap=self.overlap, divisor=divisor)
+            beyond = "replicate"
+        blended = sliding_window_inference(
+            images,
+            roi_size,
+            self.sw_batch_size,
+            BackgroundOnce(predictor),
+            self.overlap,
+            self.mode,
+            padding_mode=beyond,
+            sw_device=self.sw_device,
+            device=self.device,
+            progress=self.progress,
+        )
+        assert isinstance(blended, Tensor)
+        return blended.movedim(0, -1)[None] if by_slice else blended
+
+
+def _backbone(network: Callable[[Tensor, Tensor], Tensor], purpose: str) -> Backbone:
+    """The network, if it is one that encodes, decodes and tells its sizes.
+
+    Raises:
+        TypeError: it is another one.
+    """
+    if not isinstance(network, Backbone):
+        raise TypeError(f"{purpose} need a Backbone, got {type(network).__name__}")
+    return network
 
 
 def _fused(windows: Tensor, *, network: Callable[[Tensor, Tensor], Tensor], presence: Tensor) -> Tensor:
