@@ -6,7 +6,8 @@ import dataclasses
 import json
 import logging
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import nullcontext, suppress
 from pathlib import Path
 
@@ -164,16 +165,23 @@ def _run_cases(
     """Give the evaluator case by case; returns the names of those that fail, with a line each.
 
     Args:
-        evaluator: its data loader says how many processes read ahead.
+        evaluator: its data loader says how many processes read ahead; where that is none, a thread does.
         dataset: the cases.
         before: called with each case's entries, before its batch.
         progress: what the bar says; None: no bar.
     """
     workers = getattr(evaluator.data_loader, "num_workers", 0)
-    batches = DataLoader(_Readable(dataset), batch_size=1, num_workers=workers, collate_fn=list_data_collate)
+    readable = _Readable(dataset)
+    batches = (
+        DataLoader(readable, batch_size=1, num_workers=workers, collate_fn=list_data_collate)
+        if workers
+        else _read_ahead(readable)
+    )
     failed = []
     for entries, batch in zip(
-        dataset.cases, tqdm(batches, desc=progress, unit="case", disable=None if progress else True), strict=True
+        dataset.cases,
+        tqdm(batches, progress, len(dataset), unit="case", disable=None if progress else True),
+        strict=True,
     ):
         case = entries["case"]
         try:
@@ -204,6 +212,21 @@ class _Readable(Dataset):
         except Exception as error:
             case = self.dataset.cases[index]["case"]
             return {"case": case, "failure": _failure_line(case, error)}
+
+
+def _read_ahead(dataset: _Readable) -> Iterator[dict]:
+    """Batches of one item; a thread reads the next one, and no more than that, while one is in use."""
+
+    def read(index: int) -> dict:
+        batch: dict = list_data_collate([dataset[index]])
+        return batch
+
+    with ThreadPoolExecutor(1) as thread:
+        reading: Future[dict] | None = None
+        for index in range(len(dataset) + 1):
+            wanted, reading = reading, thread.submit(read, index) if index < len(dataset) else None
+            if wanted is not None:
+                yield wanted.result()
 
 
 def infer(

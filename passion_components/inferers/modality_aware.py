@@ -107,8 +107,9 @@ class ModalityAwareInferer(SlidingWindowInferer):
         if subsets is None:
             predictors = [partial(_fused, network=network, presence=row[None]) for row in presence]
         else:
+            backbone = _backbone(network, "subsets")
             subsets = _checked_subsets(subsets, presence)
-            predictors = [partial(_each, network=_backbone(network, "subsets"), subsets=subsets)] * len(image)
+            predictors = [partial(_each, network=backbone, subsets=subsets)] * len(image)
         divisor = _backbone(network, "fitted windows").size_divisor if self.windows == "fitted" else 1
         volumes = [self._place(one, predictor, divisor) for one, predictor in zip(image, predictors, strict=True)]
         result = volumes[0] if len(volumes) == 1 else torch.cat(volumes)

@@ -161,7 +161,8 @@ class TestAsEvaluated:
             for name in subset.split("+"):
                 shutil.copy(complete[name], tmp_path / "scans" / subset)
         out = tmp_path / "out"
-        run("inference", "inference", of=of, dataset_dir=tmp_path / "scans", output_dir=out, ckpt=random_weights)
+        alike = {"windows": "published", "ckpt": random_weights}
+        run("inference", "inference", of=of, dataset_dir=tmp_path / "scans", output_dir=out, **alike)
         truth = values(nib.load(complete["label"]))
         scores = {}
         for row in rows:

@@ -3,6 +3,7 @@ import logging
 import math
 import os
 import sys
+from threading import Event
 from types import SimpleNamespace
 
 import pytest
@@ -131,7 +132,7 @@ class TestInfer:
     def segment(self, network, weights, tmp_path):
         """Segment cases by name; those called ``bad...`` fail. Returns the names that were done."""
 
-        def run(*names, refused=(), workers=0):
+        def run(*names, refused=(), workers=0, meanwhile=lambda case: None):
             done = []
 
             def read(case):
@@ -142,7 +143,7 @@ class TestInfer:
 
             evaluator = SimpleNamespace(
                 state=SimpleNamespace(),
-                run_case=lambda batch: done.append(*batch["case"]),
+                run_case=lambda batch: meanwhile(*batch["case"]) or done.append(*batch["case"]),
                 data_loader=SimpleNamespace(num_workers=workers),
             )
             infer(
@@ -167,6 +168,22 @@ class TestInfer:
         ]
         assert segment("a", "c") == ["a", "c"]
         assert not (tmp_path / "out" / "failures.json").exists()
+
+    def test_the_next_case_is_read_while_one_is_segmented_and_no_further_one(self, segment, monkeypatch):
+        started, further = {name: Event() for name in "abc"}, []
+        read = CaseDataset.__getitem__
+
+        def watched(dataset, index):
+            started["abc"[index]].set()
+            return read(dataset, index)
+
+        def meanwhile(case):
+            if case == "a" and started["b"].wait(10):
+                further.append(started["c"].is_set())
+
+        monkeypatch.setattr(CaseDataset, "__getitem__", watched)
+        assert segment(*"abc", meanwhile=meanwhile) == ["a", "b", "c"]
+        assert further == [False]
 
     def test_loader_processes_read_as_many_as_asked_for(self, segment, tmp_path):
         assert segment("a", "c", workers=1) == ["a", "c"]

@@ -82,6 +82,7 @@ class TestPresence:
 
     def test_windows_of_background_do_not_change_presence(self, network, image, inferer):
         image[:, :, :, :9] = 0  # all windows that start at column 0 hold nothing but zeros
+        inferer = ModalityAwareInferer(roi_size=(8, 8), sw_batch_size=6)
         seen = []
 
         def watched(windows, presence):
@@ -194,6 +195,34 @@ class TestSlices:
         assert network.decoded == [5]
 
 
+class TestFittedWindows:
+    @pytest.fixture
+    def inferer(self) -> ModalityAwareInferer:
+        return ModalityAwareInferer(roi_size=(8, 8), windows="fitted")
+
+    def test_an_image_that_nearly_fits_is_predicted_whole(self, network, image, inferer):
+        volume, presence = image[:1, :, :10], TWO_OF_THREE[:1]  # 10 x 11 voxels
+        whole = torch.nn.functional.pad(volume, (0, 1, 1, 1), mode="replicate")
+        expected = network(whole, presence).softmax(1)[:, :, 1:11, :11]
+        network.decoded.clear()
+        assert torch.equal(inferer(volume, network, presence=presence), expected)
+        assert network.decoded == [1]
+
+    def test_of_an_image_that_is_as_large_as_a_window_nothing_changes(self, network, image, inferer):
+        published = ModalityAwareInferer(roi_size=(8, 8))
+        assert torch.equal(inferer(image[..., :8, :8], network), published(image[..., :8, :8], network))
+
+    def test_subsets_see_the_same_windows(self, network, image, inferer):
+        together = inferer(image[:1], network, subsets=TestSubsets.subsets)
+        for index, subset in enumerate(TestSubsets.subsets):
+            alone = inferer(image[:1], network, presence=subset[None])
+            torch.testing.assert_close(together[:, index], alone, rtol=0, atol=1e-6)
+
+    def test_a_plain_function_does_not_say_what_it_takes(self, image, inferer):
+        with pytest.raises(TypeError, match="fitted windows need a Backbone, got function"):
+            inferer(image, lambda windows, presence: windows)
+
+
 class TestBlending:
     def test_probabilities_add_up_to_one(self, network, image, inferer):
         torch.testing.assert_close(inferer(image, network).sum(1), torch.ones(2, 14, 11))
@@ -239,6 +268,7 @@ class TestBlending:
     [
         ({"sw_batch_size": 0}, "sw_batch_size must be at least 1, got 0"),
         ({"overlap": 1.0}, r"in \[0, 1\), got 1.0"),
+        ({"windows": "whole"}, "windows must be one of published, fitted, got 'whole'"),
         ({"mode": "mean"}, "blending must be one of constant, gaussian, got 'mean'"),
     ],
 )
