@@ -27,7 +27,7 @@ from passion_components.backbones.rfnet import RFNet
 from passion_components.data.phantoms.brain import draw_brain
 from passion_components.datasets import BRATS2020
 from passion_components.inferers.modality_aware import ModalityAwareInferer
-from passion_components.modalities import subset_table
+from passion_components.presence import subset_table
 from passion_components.transforms.foreground import foreground_rule
 from passion_components.transforms.normalise import NormalizeModalitiesd
 from passion_components.transforms.restore import label_map

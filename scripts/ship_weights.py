@@ -32,7 +32,7 @@ from passion_components.datasets import dataset_spec
 from passion_components.files import sha256_of, write_atomically, write_text_atomically
 from passion_components.handlers.checkpoint import save_tensors
 from passion_components.metrics import METRICS
-from passion_components.modalities import subset_table, subsets_within
+from passion_components.presence import subset_table, subsets_within
 from passion_components.transforms.restore import restore_probabilities
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -11,7 +11,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 PACKAGE = "passion_components"
 FLOORS = (
-    {"files", "modalities"},
+    {"files", "modalities", "presence"},
     {"datasets"},
     {"backbones"},
     {"losses"},

@@ -7,7 +7,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
-import torch
+import numpy as np
 import typer
 from rich.console import Console
 from rich.table import Table
@@ -15,7 +15,7 @@ from rich.table import Table
 from passion_components.cli.options import DatasetOption, dataset_for
 from passion_components.data.lists import missing_rates
 from passion_components.data.lists.datalist import Datalist
-from passion_components.modalities import all_subsets, subset_name, subset_table
+from passion_components.modalities import all_subsets, subset_name
 
 
 class Method(StrEnum):
@@ -72,7 +72,7 @@ def simulate_missing(
     _print_subsets(presence, modalities)
 
 
-def _print_rates(out: Path, nominal: Mapping[str, float], modalities: Sequence[str], presence: torch.Tensor) -> None:
+def _print_rates(out: Path, nominal: Mapping[str, float], modalities: Sequence[str], presence: np.ndarray) -> None:
     typer.echo(f"{out}: {len(presence)} training cases")
     table = Table()
     table.add_column("sequence")
@@ -84,10 +84,11 @@ def _print_rates(out: Path, nominal: Mapping[str, float], modalities: Sequence[s
     Console().print(table)
 
 
-def _print_subsets(presence: torch.Tensor, modalities: Sequence[str]) -> None:
+def _print_subsets(presence: np.ndarray, modalities: Sequence[str]) -> None:
     table = Table()
     table.add_column("what a case has")
     table.add_column("cases", justify="right")
-    for subset, row in zip(all_subsets(modalities), subset_table(modalities), strict=True):
+    for subset in all_subsets(modalities):
+        row = [name in subset for name in modalities]
         table.add_row(subset_name(subset, modalities), str(int((presence == row).all(1).sum())))
     Console().print(table)

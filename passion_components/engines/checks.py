@@ -21,7 +21,7 @@ from passion_components.engines.weights_input import WeightsInput, check_weights
 from passion_components.handlers.checkpoint import STATE_FILE, checkpoints_in
 from passion_components.inferers.modality_aware import ModalityAwareInferer
 from passion_components.metrics import scores
-from passion_components.modalities import subset_table, subsets_within
+from passion_components.presence import subset_table
 
 logger = logging.getLogger(__name__)
 
@@ -295,6 +295,6 @@ def _check_validation_subsets(
     if isinstance(names, str) or not names:
         raise UserError(f"--validation_subsets {names!r}: expected a list like \"['t1','t1+t2']\", or None for all")
     with _in_one_line("--validation_subsets: "):
-        table = subset_table(modalities, names)
-    if cases and not any(len(subsets_within(table, presence)) for presence in presence_table(cases, modalities)):
+        subset_table(modalities, names)
+    if cases and not any(set(name.split("+")) <= case.keys() for name in names for case in cases):
         raise UserError(f"--validation_subsets: no validation case has {' or '.join(names)}; name other subsets")

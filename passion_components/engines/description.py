@@ -21,9 +21,7 @@ from passion_components.engines.weights import started_from
 from passion_components.engines.weights_input import describe_input, network_settings
 from passion_components.handlers.schedule import PolyScheduleHandler
 from passion_components.inferers.modality_aware import ModalityAwareInferer
-
-AS_LISTED = "as listed"
-"""How presence is sampled where nothing reduces it at random."""
+from passion_components.modalities import AS_LISTED
 
 
 def describe_run(

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from passion_components.engines.precision import AutocastInferer
-from passion_components.modalities import subset_table, subsets_within
+from passion_components.presence import subset_table, subsets_within
 
 
 class SubsetEvaluator(SupervisedEvaluator):

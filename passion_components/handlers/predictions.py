@@ -14,7 +14,8 @@ from passion_components.data.errors import UserError
 from passion_components.data.outputs import IMAGE_MARK, remove_own
 from passion_components.data.reading.image_files import split_index
 from passion_components.datasets import DatasetSpec
-from passion_components.modalities import present_names, subset_name
+from passion_components.modalities import subset_name
+from passion_components.presence import present_names
 from passion_components.transforms.restore import write_label_map, write_probabilities
 
 logger = logging.getLogger(__name__)

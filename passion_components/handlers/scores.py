@@ -14,7 +14,8 @@ from passion_components.metrics.book import ScoreBook
 from passion_components.metrics.metric import DEFAULT_METRICS, DEFAULT_POLICY
 from passion_components.metrics.record import EvaluationRecord
 from passion_components.metrics.scores import CaseScores, check_scoring, score_predictions
-from passion_components.modalities import present_names, subset_name
+from passion_components.modalities import subset_name
+from passion_components.presence import present_names
 
 
 class SubsetScoresHandler:

@@ -13,10 +13,10 @@ from monai.data import MetaTensor
 from passion_components.data.errors import CaseError
 from passion_components.data.reading.grid import check_one_grid
 from passion_components.data.reading.image_files import images_below, is_nifti, stem
-from passion_components.data.reading.volumes import grid_of
 from passion_components.datasets import DatasetSpec
 from passion_components.metrics.book import ScoreBook
 from passion_components.metrics.scores import CaseScores, check_scoring, score_case
+from passion_components.transforms.geometry import grid_of
 from passion_components.transforms.labels import LoadLabeld
 
 COLUMN = "prediction"

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from passion_components.engines.description import AS_LISTED
 from passion_components.metrics.metric import METRICS
+from passion_components.modalities import AS_LISTED
 from passion_components.reports.cells import (
     Cell,
     Column,

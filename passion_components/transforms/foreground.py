@@ -8,7 +8,6 @@ from itertools import product
 
 import numpy as np
 import torch
-from monai.utils import convert_to_tensor
 from torch import Tensor
 
 _CORNER = 16
@@ -28,7 +27,7 @@ def above_background(image: Tensor) -> Tensor:
     blocks of the volume, a sixteenth of each side long; the range goes from percentile 0.5 to 99.5. The mask of a x + b
     is that of x, for a other than zero.
     """
-    return torch.stack([_differs(channel) for channel in convert_to_tensor(image, track_meta=False)])
+    return torch.stack([_differs(channel) for channel in image.as_subclass(Tensor)])
 
 
 def _differs(channel: Tensor) -> Tensor:

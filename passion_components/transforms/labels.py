@@ -10,8 +10,9 @@ import torch
 from monai.transforms import Transform
 
 from passion_components.data.errors import CaseError
-from passion_components.data.reading.volumes import read_volume, with_geometry
+from passion_components.data.reading.volumes import read_volume
 from passion_components.datasets import DatasetSpec
+from passion_components.transforms.geometry import with_geometry
 
 _MAX_LISTED = 8
 

@@ -15,8 +15,9 @@ from passion_components.data.errors import CaseError
 from passion_components.data.reading.grid import check_one_grid
 from passion_components.data.reading.image_files import shown_name
 from passion_components.data.reading.resample import resample
-from passion_components.data.reading.volumes import Volume, grid_of, non_finite_problem, read_volume, with_geometry
+from passion_components.data.reading.volumes import Volume, non_finite_problem, read_volume
 from passion_components.transforms.foreground import BACKGROUND_LEVELS, foreground_rule, has_contrast
+from passion_components.transforms.geometry import grid_of, with_geometry
 
 logger = logging.getLogger(__name__)
 _STEP = 8

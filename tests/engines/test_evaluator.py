@@ -10,7 +10,8 @@ from passion_components.backbones.rfnet import RFNet
 from passion_components.engines.evaluator import SubsetEvaluator
 from passion_components.engines.precision import AutocastInferer
 from passion_components.inferers import ModalityAwareInferer
-from passion_components.modalities import all_subsets, present_names
+from passion_components.modalities import all_subsets
+from passion_components.presence import present_names
 
 MODALITIES = ("a", "b", "c")
 

@@ -18,7 +18,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-import torch
+import numpy as np
 
 from passion_components.data.case_names import PARTS, checked_case_name
 from passion_components.data.reading.image_files import split_index
@@ -219,15 +219,15 @@ def new_datalist(folder: Path) -> Path:
     return path
 
 
-def presence_table(cases: Sequence[Mapping[str, str]], modalities: Sequence[str]) -> torch.Tensor:
-    """Which case has which modality: bool tensor of shape (N, M)."""
+def presence_table(cases: Sequence[Mapping[str, str]], modalities: Sequence[str]) -> np.ndarray:
+    """Which case has which modality: bool array of shape (N, M)."""
     rows = [[name in case for name in modalities] for case in cases]
-    return torch.tensor(rows, dtype=torch.bool).reshape(len(rows), len(modalities))
+    return np.array(rows, dtype=bool).reshape(len(rows), len(modalities))
 
 
 def missing_rates_of(cases: Sequence[Mapping[str, str]], modalities: Sequence[str]) -> dict[str, float]:
     """Share of the cases, at least one, that lack each modality."""
-    rates = (~presence_table(cases, modalities)).double().mean(0).tolist()
+    rates = (~presence_table(cases, modalities)).mean(0).tolist()
     return dict(zip(modalities, rates, strict=True))
 
 

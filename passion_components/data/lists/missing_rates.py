@@ -6,14 +6,13 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from passion_components.data.lists.datalist import Datalist, presence_table, write_datalist
 from passion_components.data.lists.released_masks import presence_from_masks, read_released_masks
 from passion_components.data.lists.splits import largest_remainder
 from passion_components.data.outputs import check_replaceable
 from passion_components.data.words import nearest, parse_numbers
-from passion_components.modalities import subset_table
+from passion_components.modalities import all_subsets
 
 METHODS = ("quota", "bernoulli")
 _ORIGIN = "sequences_removed_from"
@@ -30,8 +29,8 @@ def parse_rates(text: str, modalities: Sequence[str]) -> dict[str, float]:
 
 
 def draw_presence(
-    available: torch.Tensor, rates: Mapping[str, float], modalities: Sequence[str], *, seed: int, method: str = "quota"
-) -> torch.Tensor:
+    available: np.ndarray, rates: Mapping[str, float], modalities: Sequence[str], *, seed: int, method: str = "quota"
+) -> np.ndarray:
     """Draw which modalities each case keeps.
 
     A non-empty combination S of modalities has probability prod_{m in S} (1 - MR_m) prod_{m not in S} MR_m, divided by
@@ -59,25 +58,26 @@ def draw_presence(
         raise ValueError(f"unknown method {method!r}; accepted: {', '.join(METHODS)}")
     if len(available) == 0 or not available.any(1).all():
         raise ValueError("expected at least one case, and at least one modality in each")
-    for name, anyone in zip(modalities, available.any(0).tolist(), strict=True):
-        if not anyone:
+    for name, column in zip(modalities, available.T, strict=True):
+        if not column.any():
             raise ValueError(f"no case has {name}; expected at least one case for every modality")
 
     rng = np.random.default_rng(seed)
-    have = available.numpy()
-    subsets = subset_table(modalities).numpy()
+    subsets = np.array([[name in subset for name in modalities] for subset in all_subsets(modalities)])
     probability = _subset_probabilities(subsets, rates)
     if method == "quota":
-        choice = rng.permutation(np.repeat(np.arange(len(subsets)), largest_remainder(probability.tolist(), len(have))))
+        choice = rng.permutation(
+            np.repeat(np.arange(len(subsets)), largest_remainder(probability.tolist(), len(available)))
+        )
     else:
-        choice = rng.choice(len(subsets), size=len(have), p=probability)
-    presence = subsets[choice] & have
+        choice = rng.choice(len(subsets), size=len(available), p=probability)
+    presence = subsets[choice] & available
     for row in np.flatnonzero(~presence.any(1)):
-        possible = probability * (subsets & have[row]).any(1)
-        presence[row] = subsets[rng.choice(len(subsets), p=possible / possible.sum())] & have[row]
+        possible = probability * (subsets & available[row]).any(1)
+        presence[row] = subsets[rng.choice(len(subsets), p=possible / possible.sum())] & available[row]
     for column in np.flatnonzero(~presence.any(0)):
-        presence[rng.choice(np.flatnonzero(have[:, column])), column] = True
-    return torch.from_numpy(presence)
+        presence[rng.choice(np.flatnonzero(available[:, column])), column] = True
+    return presence
 
 
 def simulate_missing(
@@ -88,7 +88,7 @@ def simulate_missing(
     *,
     seed: int,
     method: str = "quota",
-) -> torch.Tensor:
+) -> np.ndarray:
     """Write a datalist whose training cases lack modalities as drawn by :func:`draw_presence`.
 
     The other parts stay complete; no image file is touched.
@@ -108,9 +108,7 @@ def simulate_missing(
     )
 
 
-def apply_released_masks(
-    source: Datalist, out: Path | str, masks: Path | str, modalities: Sequence[str]
-) -> torch.Tensor:
+def apply_released_masks(source: Datalist, out: Path | str, masks: Path | str, modalities: Sequence[str]) -> np.ndarray:
     """Write a datalist whose training cases lack what a split file of PASSION's released code says.
 
     Returns:
@@ -129,8 +127,8 @@ def _write_incomplete(
     source: Datalist,
     out: Path | str,
     modalities: Sequence[str],
-    presence_of: Callable[[Sequence[Mapping[str, str]]], torch.Tensor],
-) -> torch.Tensor:
+    presence_of: Callable[[Sequence[Mapping[str, str]]], np.ndarray],
+) -> np.ndarray:
     """Write ``out`` with the presence that ``presence_of`` gives for the training cases of ``source``."""
     if Path(source.path).resolve() == Path(out).resolve():
         raise ValueError(f"{out}: would overwrite the complete datalist; name another file for the incomplete one")

@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import torch
+import numpy as np
 
 from passion_components.modalities import PUBLISHED_MODALITIES
 
@@ -49,7 +49,7 @@ def read_released_masks(path: Path | str) -> dict[str, tuple[bool, ...]]:
 
 def presence_from_masks(
     masks: Mapping[str, tuple[bool, ...]], cases: Sequence[Mapping[str, str]], modalities: Sequence[str]
-) -> torch.Tensor:
+) -> np.ndarray:
     """What training cases keep, bool (N, M), in the order of ``modalities``.
 
     Raises:
@@ -71,8 +71,8 @@ def presence_from_masks(
         [masks[case["case"]][column] and name in case for column, name in zip(columns, modalities, strict=True)]
         for case in cases
     ]
-    presence = torch.tensor(rows)
+    presence = np.array(rows, dtype=bool)
     if not presence.any(1).all():
-        case = cases[int((~presence.any(1)).nonzero()[0])]["case"]
+        case = cases[np.flatnonzero(~presence.any(1))[0]]["case"]
         raise ValueError(f"{case} would keep no sequence; it has none of those that its mask keeps")
     return presence

@@ -8,9 +8,6 @@ from functools import cache
 from pathlib import Path
 
 import numpy as np
-import torch
-from monai.data import MetaTensor
-from monai.utils.enums import MetaKeys, SpaceKeys
 
 from passion_components.data.errors import CaseError, by
 from passion_components.data.reading.dicom import read_dicom_series
@@ -101,23 +98,3 @@ def non_finite_problem(path: Path | str, count: int) -> str:
 @cache
 def _warn_once(message: str) -> None:
     logger.warning(message)
-
-
-def with_geometry(channels: torch.Tensor, volume: Volume, *, case: str) -> MetaTensor:
-    """Channels (C, *S) on the grid of ``volume``, with what MONAI's transforms want to know of a file in the meta."""
-    return MetaTensor(
-        channels,
-        affine=torch.from_numpy(volume.grid.affine),
-        meta={
-            MetaKeys.ORIGINAL_AFFINE: torch.from_numpy(volume.grid.affine),
-            MetaKeys.SPATIAL_SHAPE: torch.tensor(volume.grid.shape),
-            MetaKeys.SPACE: SpaceKeys.RAS,
-            "filename_or_obj": str(volume.path),
-            "case": case,
-        },
-    )
-
-
-def grid_of(channels: MetaTensor) -> Grid:
-    """The grid that :func:`with_geometry` has written down."""
-    return Grid(shown_name(channels.meta["filename_or_obj"]), tuple(channels.shape[1:]), channels.affine.numpy())

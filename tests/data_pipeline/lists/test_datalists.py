@@ -4,7 +4,6 @@ import os
 import shutil
 
 import pytest
-import torch
 
 from passion_components.data.lists.datalist import (
     Datalist,
@@ -171,7 +170,7 @@ class TestPresence:
     def test_table_follows_the_order_of_the_data_set(self):
         cases = [{"case": "a", "t1": "x", "label": "y"}, {"case": "b", "t2": "x", "flair": "x"}]
         assert presence_table(cases, MODALITIES).tolist() == [[False, False, True, False], [True, False, False, True]]
-        assert presence_table([], MODALITIES).shape == (0, 4) and presence_table([], MODALITIES).dtype == torch.bool
+        assert presence_table([], MODALITIES).shape == (0, 4) and presence_table([], MODALITIES).dtype == bool
 
     def test_missing_rates_are_those_of_the_training_cases(self, write):
         training = [

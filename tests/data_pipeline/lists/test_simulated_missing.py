@@ -1,7 +1,7 @@
 import json
 
+import numpy as np
 import pytest
-import torch
 
 from passion_components.data.lists.datalist import Datalist, presence_table, write_datalist
 from passion_components.data.lists.missing_rates import draw_presence, parse_rates, simulate_missing
@@ -10,12 +10,12 @@ MODALITIES = ("flair", "t1ce", "t1", "t2")
 RATES = {"t1": 0.2, "t1ce": 0.4, "flair": 0.6, "t2": 0.8}
 
 
-def complete(n: int, m: int = 4) -> torch.Tensor:
-    return torch.ones(n, m, dtype=torch.bool)
+def complete(n: int, m: int = 4) -> np.ndarray:
+    return np.ones((n, m), dtype=bool)
 
 
-def counts(presence: torch.Tensor) -> dict[tuple[int, ...], int]:
-    rows, n = presence.int().unique(dim=0, return_counts=True)
+def counts(presence: np.ndarray) -> dict[tuple[int, ...], int]:
+    rows, n = np.unique(presence.astype(int), axis=0, return_counts=True)
     return {tuple(row): count for row, count in zip(rows.tolist(), n.tolist(), strict=True)}
 
 
@@ -33,14 +33,14 @@ class TestQuota:
     def test_realised_rates_are_close_to_those_without_the_all_missing_mass(self):
         presence = draw_presence(complete(200), RATES, MODALITIES, seed=0)
         nothing = 0.2 * 0.4 * 0.6 * 0.8
-        for name, realised in zip(MODALITIES, (~presence).double().mean(0).tolist(), strict=True):
+        for name, realised in zip(MODALITIES, (~presence).mean(0).tolist(), strict=True):
             assert realised == pytest.approx((RATES[name] - nothing) / (1 - nothing), abs=0.03)
 
     def test_seed_decides_which_case_gets_which(self):
         def draw(seed):
             return draw_presence(complete(40), RATES, MODALITIES, seed=seed)
 
-        assert torch.equal(draw(3), draw(3)) and not torch.equal(draw(3), draw(4))
+        assert np.array_equal(draw(3), draw(3)) and not np.array_equal(draw(3), draw(4))
         assert counts(draw(3)) == counts(draw(4))
 
     def test_zero_rates_remove_nothing(self):
@@ -68,7 +68,7 @@ class TestGuarantees:
             assert presence.any(1).all() and presence.any(0).all()
 
     def test_what_a_case_lacks_it_keeps_lacking(self, method):
-        available = torch.tensor([[1, 0, 0, 0], [0, 0, 0, 1], [0, 1, 1, 0]] * 10).bool()
+        available = np.array([[1, 0, 0, 0], [0, 0, 0, 1], [0, 1, 1, 0]] * 10, dtype=bool)
         presence = draw_presence(available, RATES, MODALITIES, seed=0, method=method)
         assert not (presence & ~available).any() and presence.any(1).all() and presence.any(0).all()
 
@@ -76,7 +76,7 @@ class TestGuarantees:
         assert draw_presence(complete(3, 1), {"a": 0.9}, ("a",), seed=0, method=method).all()
         names = tuple("abcdef")
         presence = draw_presence(complete(50, 6), dict.fromkeys(names, 0.5), names, seed=0, method=method)
-        assert presence.any(1).all() and 0.3 < presence.double().mean() < 0.7
+        assert presence.any(1).all() and 0.3 < presence.mean() < 0.7
 
 
 class TestRefusals:
@@ -100,7 +100,7 @@ class TestRefusals:
 
     def test_a_modality_that_no_case_has(self):
         with pytest.raises(ValueError, match="no case has b"):
-            draw_presence(torch.tensor([[True, False]]), {"a": 0.1, "b": 0.1}, ("a", "b"), seed=0)
+            draw_presence(np.array([[True, False]]), {"a": 0.1, "b": 0.1}, ("a", "b"), seed=0)
 
     def test_no_cases(self):
         with pytest.raises(ValueError, match="expected at least one case"):
@@ -126,7 +126,7 @@ class TestDatalist:
         presence = simulate_missing(Datalist(source), tmp_path / "out.json", RATES, MODALITIES, seed=1037)
         after = Datalist(tmp_path / "out.json").parts(MODALITIES)
         assert after["test"] == before["test"] and Datalist(source).parts(MODALITIES) == before
-        assert torch.equal(presence_table(after["training"], MODALITIES), presence)
+        assert np.array_equal(presence_table(after["training"], MODALITIES), presence)
         for full, reduced in zip(before["training"], after["training"], strict=True):
             assert reduced.items() <= full.items() and "label" in reduced
 
@@ -137,7 +137,7 @@ class TestDatalist:
     def test_realised_rates_are_those_of_the_file(self, source, tmp_path):
         presence = simulate_missing(Datalist(source), tmp_path / "out.json", RATES, MODALITIES, seed=0)
         realised = Datalist(tmp_path / "out.json").missing_rates(MODALITIES)
-        assert list(realised.values()) == (~presence).double().mean(0).tolist()
+        assert list(realised.values()) == (~presence).mean(0).tolist()
 
     def test_the_same_seed_writes_the_same_list(self, source, tmp_path):
         hashes = []
