@@ -102,8 +102,6 @@ def _settled_text(value: Any, spec: DatasetSpec) -> Any:
 def overlay_text(path: Path, *more: Path) -> str:
     """An overlay keeps its nested and ``+`` keys, MONAI merges it when it runs; with what further files add."""
     config = ConfigParser.load_config_file(str(path))
-    if path.stem == "own_data":
-        config["preprocessing"] = ConfigParser.load_config_file(str(TEMPLATES / "common.yaml"))["preprocessing"]
     for added in more:
         config |= ConfigParser.load_config_file(str(added)) if added.exists() else {}
     return as_json(config)
