@@ -22,7 +22,9 @@ FLOORS = (
     {"transforms"},
     {"engines", "handlers", "inferers", "metrics"},
     {"reports"},
+    {"predict"},
     {"cli"},
+    {"__main__"},
 )
 ROOMS_OF_DATA = ({"reading"}, {"layouts"}, {"lists"}, {"checks", "phantoms", "training"})
 ROOM_FLOORS = {room: floor for floor, rooms in enumerate(ROOMS_OF_DATA, 1) for room in rooms}

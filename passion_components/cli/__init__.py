@@ -16,6 +16,7 @@ COMMANDS = {
     "prepare": "List the cases of a data set for the bundles: any folders, MSD and nnU-Net folders, a table.",
     "simulate-missing": "Draw, once and before training, which training case lacks which sequence.",
     "check": "Read every file of every case and report what is wrong, before training fails on it.",
+    "predict": "Segment new scans with a bundle, from whatever sequences they have.",
     "evaluate": "Score the label maps of any tool as the bundles' evaluation scores its own.",
     "tables": "Tabulate the scores of several runs, like Tables 1 to 3 of the paper.",
     "report": "Write curves, scores and pictures of runs into one HTML file.",

@@ -24,10 +24,11 @@ from passion_components.data.lists.datalist import Datalist
 from passion_components.data.lists.split_files import write_split
 from passion_components.data.outputs import locked, remove_own
 from passion_components.data.training.dataset import CaseDataset
+from passion_components.datasets import DatasetSpec
 from passion_components.engines.evaluator import SubsetEvaluator
 from passion_components.engines.failures import disk_line, error_line, in_words, try_folder
 from passion_components.engines.weights import load_weights, start_from, warn_of_training_cases
-from passion_components.engines.weights_input import WeightsInput
+from passion_components.engines.weights_input import DATASET_FILE, WeightsInput
 from passion_components.files import write_text_atomically
 from passion_components.handlers.predictions import remove_predictions
 from passion_components.metrics.record import EvaluationRecord
@@ -37,6 +38,10 @@ logger = logging.getLogger(__name__)
 _FAILURES_MARK = '"reason": '
 
 
+class CasesFailed(UserError):
+    """Some cases failed and are listed, the others are done."""
+
+
 def start(
     *,
     network: nn.Module,
@@ -44,10 +49,13 @@ def start(
     ckpt: str,
     trained: WeightsInput,
     resume: bool,
+    spec: DatasetSpec,
     datalist: Datalist,
     output_dir: Path | str,
 ) -> None:
-    """What stands before the first epoch: the weights of ``ckpt``, if there is one, and the list of cases beside ours.
+    """What stands before the first epoch: the weights of ``ckpt``, if there is one; beside ours the list of cases.
+
+    A data set that no bundle is made for goes there too, so that nothing else is needed to use the weights.
 
     Raises:
         UserError: weights that do not fit or are not there; ``ckpt`` in a resumed training.
@@ -63,6 +71,9 @@ def start(
         if idist.get_rank() == 0:
             try_folder(output_dir)
             write_split(datalist, output_dir, modalities)
+            if spec.file is not None:
+                text = spec.file.read_text(encoding="utf-8")
+                write_text_atomically(Path(output_dir) / DATASET_FILE, text)
 
     in_words(run, interrupted="nothing was trained yet")
 
@@ -260,20 +271,49 @@ def infer(
         evaluator.state.weights = weights
         warn_of_training_cases(weights, [case["case"] for case in dataset.cases])
         with locked(output_dir, "inference"):
-            remove_own(Path(output_dir) / "failures.json", _FAILURES_MARK)
-            for note in scans.notes:
-                logger.info(note)
-            for warning in scans.warnings:
-                logger.warning(warning)
-            failed = list(scans.failures)
-            for case, message in failed:
-                logger.error(message)
-                with suppress(UserError):
-                    remove_predictions(output_dir, case)
-            failed += _run_cases(evaluator, dataset, before=lambda case: remove_predictions(output_dir, **case))
-            _report(failed, len(dataset) + len(scans.failures), Path(output_dir) / "failures.json")
+            segment(evaluator=evaluator, dataset=dataset, scans=scans, output_dir=output_dir)
 
     in_words(run, interrupted="the cases that are done are kept")
+
+
+def segment(
+    *,
+    evaluator: SubsetEvaluator,
+    dataset: CaseDataset,
+    scans: ScanFolder,
+    output_dir: Path | str,
+    failures: str = "failures.json",
+    progress: str | None = None,
+) -> None:
+    """The part of :func:`infer` that needs a lock of ``output_dir`` and weights in the evaluator's network.
+
+    Args:
+        evaluator: its handlers write the predictions.
+        dataset: the cases.
+        scans: where they come from.
+        output_dir: from which earlier predictions of the cases are removed.
+        failures: name of the file there that lists what failed.
+        progress: what the bar says; None: no bar.
+
+    Raises:
+        CasesFailed: at the end, if a case failed.
+        UserError: one that the other cases would meet as well.
+    """
+    path = Path(output_dir) / failures
+    remove_own(path, _FAILURES_MARK)
+    for note in scans.notes:
+        logger.info(note)
+    for warning in scans.warnings:
+        logger.warning(warning)
+    failed = list(scans.failures)
+    for case, message in failed:
+        logger.error(message)
+        with suppress(UserError):
+            remove_predictions(output_dir, case)
+    failed += _run_cases(
+        evaluator, dataset, before=lambda case: remove_predictions(output_dir, **case), progress=progress
+    )
+    _report(failed, len(dataset) + len(scans.failures), path)
 
 
 def _report(failed: Sequence[tuple[str, str]], total: int, path: Path) -> None:
@@ -284,7 +324,7 @@ def _report(failed: Sequence[tuple[str, str]], total: int, path: Path) -> None:
         return
     text = json.dumps([{"case": case, "reason": reason} for case, reason in failed], indent=2)
     write_text_atomically(path, text + "\n")
-    raise UserError(f"{done}, {len(failed)} failed (listed in {path})")
+    raise CasesFailed(f"{done}, {len(failed)} failed (listed in {path})")
 
 
 def _failure_line(case: str, error: Exception) -> str:

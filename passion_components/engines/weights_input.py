@@ -21,6 +21,9 @@ logger = logging.getLogger(__name__)
 BEFORE = "before"
 """Entry of the JSON beside weights that tells of those which lay there before, while they are being replaced."""
 
+DATASET_FILE = "dataset.json"
+"""Beside weights that were trained on a data set of no bundle: its description."""
+
 _OF_THE_DATASET = ("dataset", "classes", "orientation", "normalisation", "central")
 """What no argument changes: where weights say otherwise they belong to another data set, or to another definition."""
 

@@ -20,6 +20,11 @@ from passion_components.transforms.restore import write_label_map, write_probabi
 
 logger = logging.getLogger(__name__)
 
+FACTS_FILE = "predictions.json"
+"""In the folder of a case: what its predictions are, where more than these was written."""
+FACTS_MARK = '"written_by": "passion predict'
+"""Stands in every such file."""
+
 
 class PredictionWriter:
     """Write ``output_dir/<case>/<case>_seg.nii.gz`` for every case, and say in a line what is in it.
@@ -62,12 +67,13 @@ class PredictionWriter:
             write_probabilities(path_of_probabilities, output["pred_probabilities"][0], scan)
         self._hint(Path(scan))
         present = present_names(item["presence"], self.spec.modalities)
+        volumes = region_volumes(class_map, image.meta["original_affine"], self.spec)
         logger.info(
             "%s: from %s (%s): %s; weights %s, trained on %s; coded as %s: %s",
             case,
             subset_name(present, self.spec.modalities),
             item["files"],
-            ", ".join(self._volumes(class_map, image.meta["original_affine"])),
+            ", ".join(f"{name} {volume:.1f} ml" for name, volume in volumes.items()),
             weights.sha256[:12],
             weights.trained_on,
             self.label_scheme or self.spec.name,
@@ -97,11 +103,12 @@ class PredictionWriter:
                 ", ".join(map(str, self.spec.codes(named[0]))),
             )
 
-    def _volumes(self, class_map: Tensor, affine: Tensor) -> list[str]:
-        """Millilitres of every region of a class map (*S)."""
-        voxel = abs(np.linalg.det(np.asarray(affine, dtype=float)[:3, :3])) / 1000
-        counts = np.bincount(np.asarray(class_map).ravel(), minlength=len(self.spec.classes))
-        return [f"{name} {counts[list(classes)].sum() * voxel:.1f} ml" for name, classes in self.spec.regions.items()]
+
+def region_volumes(class_map: Tensor, affine: Tensor, spec: DatasetSpec) -> dict[str, float]:
+    """Millilitres of every region of a class map (*S), whose voxels the affine (4, 4) tells in mm."""
+    voxel = abs(np.linalg.det(np.asarray(affine, dtype=float)[:3, :3])) / 1000
+    counts = np.bincount(np.asarray(class_map).ravel(), minlength=len(spec.classes))
+    return {name: float(counts[list(classes)].sum() * voxel) for name, classes in spec.regions.items()}
 
 
 def prediction_files(output_dir: Path | str, case: str) -> tuple[Path, Path]:
@@ -121,6 +128,7 @@ def remove_predictions(output_dir: Path | str, case: str, **inputs: str) -> None
         if path.resolve() in read:
             raise UserError(f"{case}: its prediction would replace its input {path}; name another --output_dir")
         remove_own(path, IMAGE_MARK)
+    remove_own(Path(output_dir) / case / FACTS_FILE, FACTS_MARK)
 
 
 class SubsetPredictionWriter:

@@ -156,8 +156,22 @@ def write_probabilities(path: Path | str, probabilities: Tensor | np.ndarray, re
     _write(path, np.moveaxis(np.asarray(probabilities, dtype=np.float32), 0, -1), reference_file)
 
 
+def label_image(
+    class_map: Tensor | np.ndarray, reference_file: Path | str, spec: DatasetSpec, scheme: str | None = None
+) -> nib.Nifti1Image:
+    """The image that :func:`write_label_map` writes, as it is read again."""
+    image = _image(to_file_codes(np.asarray(class_map), spec, scheme), reference_file, what="the prediction")
+    return nib.Nifti1Image.from_bytes(nib.Nifti1Image.from_image(image).to_bytes())
+
+
 def _write(path: Path | str, array: np.ndarray, reference_file: Path | str) -> None:
-    """Write NIfTI: with the header's geometry where the reference is NIfTI too, else with its affine."""
+    image = _image(array, reference_file, what=path)
+    check_replaceable(path, IMAGE_MARK)
+    write_atomically(path, partial(nib.save, image))
+
+
+def _image(array: np.ndarray, reference_file: Path | str, *, what: Path | str) -> nib.Nifti1Pair:
+    """NIfTI with the header's geometry where the reference is NIfTI too, else with its affine."""
     file, _ = split_index(reference_file)
     reference = load_image(file, case=file.name) if file.is_file() and is_nifti(file) else None
     if isinstance(reference, nib.Nifti1Pair):
@@ -171,6 +185,5 @@ def _write(path: Path | str, array: np.ndarray, reference_file: Path | str) -> N
         grid = read_volume(reference_file, case=file.name).grid
         shape, image = grid.shape, nifti_image(array, grid.affine, description=IMAGE_MARK)
     if array.shape[:3] != shape:
-        raise ValueError(f"{path}: expected the shape of {reference_file}, {shape}, got {array.shape[:3]}")
-    check_replaceable(path, IMAGE_MARK)
-    write_atomically(path, partial(nib.save, image))
+        raise ValueError(f"{what}: expected the shape of {reference_file}, {shape}, got {array.shape[:3]}")
+    return image

@@ -1,0 +1,159 @@
+"""Many cases into a folder, by one process or by several that share the work."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from ignite.engine import Engine, Events
+
+from passion_components.data.errors import UserError
+from passion_components.data.layouts.scans import ScanFolder
+from passion_components.data.outputs import locked
+from passion_components.engines.failures import in_words, try_folder
+from passion_components.engines.runs import segment
+from passion_components.engines.weights import warn_of_training_cases
+from passion_components.handlers.predictions import PredictionWriter, prediction_files
+from passion_components.predict.facts import collected_warnings, read_facts, write_facts, write_table
+from passion_components.predict.segmenter import Segmenter
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Share:
+    """Which part of the cases a process does: every ``of``-th, beginning with number ``index``, from 0."""
+
+    index: int = 0
+    of: int = 1
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.index < self.of:
+            raise UserError(f"part {self.index + 1} of {self.of}: expected 1 to {self.of}")
+
+    @property
+    def name(self) -> str:
+        """In the names of files that belong to this part; empty for the whole."""
+        return f"_{self.index + 1}_of_{self.of}" if self.of > 1 else ""
+
+    def within(self, other: Share) -> Share:
+        """This part of another part."""
+        return Share(other.index + self.index * other.of, self.of * other.of)
+
+
+def predict(
+    segmenter: Segmenter, scans: ScanFolder, output_dir: Path, *, share: Share = Share(), force: bool = False
+) -> None:
+    """Segment cases into ``output_dir/<case>/``; what fails is listed and does not stop the rest.
+
+    Beside each label map ``predictions.json`` tells what it is; ``output_dir/predictions.csv`` tells of all cases that
+    any process has done. A case whose scans, weights, version and settings are those of the predictions that are there
+    is not done again.
+
+    Args:
+        segmenter: what predicts.
+        scans: the cases that were found, and those that were refused before they were read.
+        output_dir: where to write.
+        share: the part of the cases that this process does.
+        force: do again what is done already.
+
+    Raises:
+        CasesFailed: at the end, if a case failed.
+        UserError: nothing can be written, or another process does this part.
+    """
+    mine = replace(
+        scans,
+        cases=scans.cases[share.index :: share.of],
+        failures=scans.failures[share.index :: share.of],
+    )
+    if share.index:
+        mine = replace(mine, notes=[], warnings=[])
+
+    def run() -> None:
+        try_folder(output_dir)
+        with locked(output_dir, f"inference{share.name}"):
+            cases = mine.cases if force else _without_done(segmenter, mine.cases, output_dir)
+            warn_of_training_cases(segmenter.weights, [case["case"] for case in cases])
+            with collected_warnings([case["case"] for case in cases]) as warnings:
+                handlers = [
+                    PredictionWriter(spec=segmenter.spec, output_dir=output_dir, label_scheme=segmenter.label_scheme),
+                    _FactsWriter(segmenter, cases, output_dir, warnings),
+                ]
+                try:
+                    segment(
+                        evaluator=segmenter.evaluator(handlers),
+                        dataset=segmenter.dataset(cases),
+                        scans=mine,
+                        output_dir=output_dir,
+                        failures=f"failures{share.name}.json",
+                        progress="segmenting",
+                    )
+                finally:
+                    write_table(output_dir)
+
+    in_words(run, interrupted="the cases that are done are kept, the same command does the others")
+
+
+def _without_done(segmenter: Segmenter, cases: Sequence[dict[str, str]], output_dir: Path) -> list[dict[str, str]]:
+    """The cases whose predictions are not there yet, or were made of something else."""
+    left = [case for case in cases if not _is_done(segmenter, case, output_dir)]
+    if len(left) < len(cases):
+        logger.info("%d of %d cases are done already; --force does them again", len(cases) - len(left), len(cases))
+    return left
+
+
+def _is_done(segmenter: Segmenter, case: Mapping[str, str], output_dir: Path) -> bool:
+    facts = read_facts(output_dir, case["case"])
+    label_map, probabilities = prediction_files(output_dir, case["case"])
+    if facts is None or not label_map.is_file():
+        return False
+    if segmenter.settings["probabilities"] and not probabilities.is_file():
+        return False
+    wanted = segmenter.fingerprint({name: file for name, file in case.items() if name != "case"})
+    return _content(facts) == _content(wanted)
+
+
+def _content(facts: Mapping[str, Any]) -> dict[str, Any]:
+    """What decides on predictions, wherever the files lie."""
+    scans = {name: scan.get("sha256") for name, scan in facts.get("scans", {}).items()}
+    decisive = {name: facts.get(name) for name in ("written_by", "dataset", "settings")}
+    return decisive | {"scans": scans, "weights": facts.get("weights", {}).get("sha256")}
+
+
+class _FactsWriter:
+    """Write ``predictions.json`` of every case, after its predictions, and say how good such ones are."""
+
+    def __init__(
+        self,
+        segmenter: Segmenter,
+        cases: Sequence[Mapping[str, str]],
+        output_dir: Path,
+        warnings: Mapping[str, list[str]],
+    ) -> None:
+        self.segmenter = segmenter
+        self.files = {case["case"]: {name: file for name, file in case.items() if name != "case"} for case in cases}
+        self.output_dir = output_dir
+        self.warnings = warnings
+
+    def attach(self, engine: Engine) -> None:
+        engine.add_event_handler(Events.ITERATION_COMPLETED, self)
+
+    def __call__(self, engine: Engine) -> None:
+        for item, output in zip(engine.state.batch, engine.state.output, strict=True):
+            case = item["case"]
+            self._tell(case, item)
+            facts = self.segmenter.facts(item, output, self.files[case], self.warnings[case])
+            write_facts(self.output_dir, case, facts)
+
+    def _tell(self, case: str, item: Mapping[str, Any]) -> None:
+        expected = self.segmenter.expected(item)
+        if expected is None:
+            scored = "none is of these sequences" if self.segmenter.scores.scores else "no scores ship with them"
+            logger.info("%s: how good these weights are is not known: %s", case, scored)
+        elif expected.is_poor:
+            logger.warning("%s: %s", case, expected.line())
+        else:
+            logger.info("%s: %s", case, expected.line())

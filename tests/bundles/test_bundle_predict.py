@@ -1,0 +1,65 @@
+"""``passion predict`` and ``Segmenter`` against ``run inference``: other doors to one segmentation."""
+
+import json
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+
+from passion_components import Segmenter
+from passion_components.data.lists.datalist import Datalist
+from passion_components.datasets import dataset_spec
+from passion_components.engines.weights_input import describe_input
+
+BUNDLES = Path(__file__).resolve().parents[2] / "bundles"
+NAMES = sorted(path.name for path in BUNDLES.iterdir())
+
+
+@pytest.fixture
+def told_weights(workflow, random_weights_of):
+    """Random weights of a bundle, with the JSON that a training writes beside them."""
+
+    def make(of: str) -> Path:
+        weights = random_weights_of(of)
+        made = workflow("inference", "inference", of=of)
+        made.initialize()
+        values = {key: made.parser.get_parsed_content(key) for key in ("spec", "modalities", "spacing", "roi_size")}
+        said = describe_input(network=made.parser.get_parsed_content("network_def"), label_scheme=None, **values)
+        weights.with_suffix(".json").write_text(json.dumps({"trained_on": {"input": said}}))
+        return weights
+
+    return make
+
+
+@pytest.fixture
+def case(workflow):
+    """Some sequences of the first test case of a bundle's phantoms."""
+
+    def first(of: str) -> dict[str, str]:
+        listed = Path(workflow("inference", "inference", of=of).parser.get("dataset_dir")) / "datalist.json"
+        spec = dataset_spec(of.rsplit("_", 1)[0])
+        complete = Datalist(listed).cases("test", spec.modalities)[0]
+        return {name: complete[name] for name in spec.modalities[:2]}
+
+    return first
+
+
+def values(image) -> np.ndarray:
+    return np.asarray(image.dataobj)
+
+
+@pytest.mark.parametrize("of", NAMES)
+def test_equal_voxel_by_voxel_to_inference_by_the_configs(of, run, told_weights, case, tmp_path):
+    weights, files = told_weights(of), case(of)
+    listed = tmp_path / "list.json"
+    listed.write_text(json.dumps({"test": [{"case": "P1", **files}]}))
+    run("inference", "inference", of=of, dataset_dir=listed, output_dir=tmp_path / "out", ckpt=weights)
+    expected = nib.load(tmp_path / "out" / "P1" / "P1_seg.nii.gz")
+
+    found = Segmenter.load(BUNDLES / of, ckpt=weights).segment(files)
+    np.testing.assert_array_equal(values(found.image), values(expected))
+    np.testing.assert_array_equal(found.image.affine, expected.affine)
+    assert found.image.get_data_dtype() == expected.get_data_dtype()
+    assert len(np.unique(values(expected))) > 1
+    assert found.facts["used"] == list(files)
