@@ -27,7 +27,7 @@ NETWORKS: Mapping[str, type[Backbone]] = {network.__name__: network for network 
 """The networks that a bundle can name."""
 
 _EXPRESSIONS = ("$", "@", "%")
-_WINDOWS: Mapping[str, Any] = {"sw_batch_size": 1, "overlap": 0.5, "blending": "constant"}
+_WINDOWS: Mapping[str, Any] = {"sw_batch_size": 1, "overlap": 0.5, "blending": "constant", "windows": "published"}
 """Settings of windows, where a bundle does not tell them."""
 
 
@@ -43,7 +43,7 @@ class BundleModel:
         trained: what they must be fed with.
         network: class of the network.
         arguments: of the network.
-        windows: how windows are laid: ``sw_batch_size``, ``overlap``, ``blending``.
+        windows: how windows are laid: ``sw_batch_size``, ``overlap``, ``blending``, ``windows``.
     """
 
     name: str

@@ -24,7 +24,6 @@ from passion_components.engines.weights import load_weights
 from passion_components.engines.weights_input import read_about
 from passion_components.handlers.predictions import prediction_files, region_volumes
 from passion_components.inferers.modality_aware import ModalityAwareInferer
-from passion_components.modalities import present_names
 from passion_components.predict.bundle import BundleModel, read_bundle
 from passion_components.predict.expected import Expected, ShippedScores
 from passion_components.predict.facts import (
@@ -34,6 +33,7 @@ from passion_components.predict.facts import (
     scan_hashes,
     written_by,
 )
+from passion_components.presence import present_names
 from passion_components.transforms.preprocessing import preprocessing
 from passion_components.transforms.restore import RestoreLabelMapsd, label_image
 
@@ -266,6 +266,7 @@ def _inferer(model: BundleModel, settings: Mapping[str, Any], device: torch.devi
             sw_batch_size=settings["sw_batch_size"],
             overlap=settings["overlap"],
             mode=settings["blending"],
+            windows=settings["windows"],
             sw_device=device,
         )
     except (TypeError, ValueError) as error:
