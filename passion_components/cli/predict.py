@@ -131,9 +131,10 @@ def _end(line: str, code: int) -> None:
 
 def _share(text: str) -> Share:
     numbers = re.fullmatch(r"(\d+)/(\d+)", text or "1/1")
-    if numbers is None:
+    share = Share(int(numbers[1]) - 1, int(numbers[2])) if numbers else None
+    if share is None or not 0 <= share.index < share.of:
         raise UserError(f"--shard {text}: expected K/N, like 3/8 for the third of eight parts")
-    return Share(int(numbers[1]) - 1, int(numbers[2]))
+    return share
 
 
 def _own_gpu() -> str | None:

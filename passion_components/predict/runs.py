@@ -10,7 +10,6 @@ from typing import Any
 
 from ignite.engine import Engine, Events
 
-from passion_components.data.errors import UserError
 from passion_components.data.layouts.scans import ScanFolder
 from passion_components.data.outputs import locked
 from passion_components.engines.failures import in_words, try_folder
@@ -29,10 +28,6 @@ class Share:
 
     index: int = 0
     of: int = 1
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.index < self.of:
-            raise UserError(f"part {self.index + 1} of {self.of}: expected 1 to {self.of}")
 
     @property
     def name(self) -> str:

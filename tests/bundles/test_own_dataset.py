@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from monai.bundle import ConfigParser
 
+from passion_components import Segmenter
 from passion_components.data.lists.datalist import write_datalist
 from passion_components.datasets import dataset_spec
 
@@ -90,6 +91,10 @@ def test_any_bundle_trains_scores_and_segments_it(run, own_data, tmp_path, bundl
     assert set(written) == {f"P{number}" for number in range(4)}
     assert {array.shape for array in written.values()} == {SIZE}
     assert set(np.unique(np.stack(list(written.values())))) <= {0, 3, 7}
+
+    scans = {name: own_data / f"scans/P1/P1_{name}.nii.gz" for name in SEQUENCES}
+    found = Segmenter.load(BUNDLES / bundle, ckpt=out / "model.pt").segment(scans)  # data set: dataset.json beside it
+    np.testing.assert_array_equal(found.image.dataobj, written["P1"])
 
 
 def test_a_datalist_of_it_says_how_it_is_trained(run, refused, own_data):

@@ -1,0 +1,61 @@
+import nibabel as nib
+import numpy as np
+import pytest
+
+from passion_components import Segmenter
+from passion_components.data.errors import UserError
+from passion_components.modalities import all_subsets
+
+
+@pytest.fixture
+def segmenter(bundle):
+    return Segmenter.load(bundle)
+
+
+def test_images_and_files_give_the_same(segmenter, scans):
+    files = {name: scans / f"P0/P0_{name}.nii.gz" for name in ("flair", "t1")}
+    by_file = segmenter.segment(files)
+    by_image = segmenter.segment({name: nib.load(file) for name, file in files.items()})
+    np.testing.assert_array_equal(by_image.image.dataobj, by_file.image.dataobj)
+    np.testing.assert_array_equal(by_image.image.affine, nib.load(files["t1"]).affine)
+    assert by_file.facts["used"] == ["t1", "flair"]
+    assert by_file.facts["scans"]["t1"]["file"] == str(files["t1"])
+    assert by_image.facts["scans"]["t1"]["file"] is None
+    assert by_image.facts["regions"] == by_file.facts["regions"]
+
+
+def test_every_subset_gives_what_it_gives_alone(segmenter, scans):
+    files = {name: scans / f"P0/P0_{name}.nii.gz" for name in segmenter.spec.modalities}
+    maps = {subset: segmenter.segment({name: files[name] for name in subset}) for subset in all_subsets(tuple(files))}
+    assert all(found.facts["used"] == list(subset) for subset, found in maps.items())
+    assert len({np.asarray(found.image.dataobj).tobytes() for found in maps.values()}) > 1
+
+
+def test_the_weights_in_safetensors_go_before_those_that_torch_wrote(segmenter, bundle):
+    assert segmenter.model.weights == bundle / "models/model.safetensors"
+    (bundle / "models/model.safetensors").unlink()
+    assert Segmenter.load(bundle).model.weights == bundle / "models/model.pt"
+
+
+def test_unknown_sequences_and_none_are_refused(segmenter, scans):
+    with pytest.raises(UserError, match="unknown sequence 't2'; accepted: t1, flair, t1ce"):
+        segmenter.segment({"t2": scans / "P0/P0_t1.nii.gz"})
+    with pytest.raises(UserError, match="no sequence was given; accepted: t1, flair, t1ce"):
+        segmenter.segment({})
+
+
+def test_warnings_of_a_case_are_among_its_facts(segmenter, scans):
+    scan = nib.load(scans / "P0/P0_t1.nii.gz")
+    constant = nib.Nifti1Image(np.ones(scan.shape, np.int16), scan.affine)
+    facts = segmenter.segment({"t1": scan, "flair": constant}).facts
+    assert facts["left_out"] == ["flair"]
+    assert any("flair counts as absent" in warning for warning in facts["warnings"])
+
+
+def test_regions_count_components_that_touch_by_corners_as_one():
+    from passion_components.datasets import TCGA_LGG
+    from passion_components.predict.facts import regions_of
+
+    class_map = np.zeros((4, 4, 4), np.uint8)
+    class_map[0, 0, 0] = class_map[1, 1, 1] = class_map[3, 3, 3] = 1
+    assert regions_of(class_map, {"lesion": 0.0031}, TCGA_LGG) == {"lesion": {"millilitres": 0.003, "components": 2}}
