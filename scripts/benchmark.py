@@ -1,118 +1,170 @@
-"""What encoding each window once is worth: all subsets of a phantom on the CPU, against one pass per subset.
+"""How long the parts of training and inference take on this machine, and how much memory, as tables and as JSON.
 
-    python scripts/benchmark.py                    two windows of 80^3 from the middle of a brain
-    python scripts/benchmark.py --full             the whole brain of 240 x 240 x 155 voxels
-    python scripts/benchmark.py --backbones rfnet --repeats 1
+    python scripts/benchmark.py --quick                       a look at everything, under five minutes
+    python scripts/benchmark.py steps subsets --naive         against the same work as the published code arranges it
+    python scripts/benchmark.py --backbones rfnet --repeats 1 --json rfnet.json
+    python scripts/benchmark.py steps scaling --device cuda --amp
 
-Three ways to the same label maps, with random weights: `shared`, as the evaluation does it; `present`, a forward pass
-per subset that encodes only what it holds; `all`, a pass per subset that encodes every modality, as published. Ratios
-are of CPU time, which other processes disturb less than wall time; each repeat measures all three.
+`--naive` runs every encoder whatever is present, decodes and compares path by path, and encodes a window anew for every
+subset: a ratio to the published arrangement that exists on any machine. It uses the fast kernels of this code, so the
+published code itself takes longer. Times are the least of all repeats, ways take turns within one process; ratios are
+of CPU time, which other processes disturb less than wall time, on a card of the card's time.
 """
 
 from __future__ import annotations
 
 import argparse
-import time
-from collections.abc import Callable
-from functools import partial
+import json
+import multiprocessing
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
-import numpy as np
 import torch
-from monai.transforms import CropForeground
-from torch import Tensor
-
-from passion_components.backbones.base import Backbone
-from passion_components.backbones.mmformer import MMFormer
-from passion_components.backbones.rfnet import RFNet
-from passion_components.data.phantoms.brain import draw_brain
-from passion_components.datasets import BRATS2020
-from passion_components.inferers.modality_aware import ModalityAwareInferer
-from passion_components.presence import subset_table
-from passion_components.transforms.foreground import foreground_rule
-from passion_components.transforms.normalise import NormalizeModalitiesd
-from passion_components.transforms.restore import label_map
-
-SIZE = (240, 240, 155)
-EDGE = 80
-TABLE = subset_table(BRATS2020.modalities)
-COUNTS = {"n_modalities": len(BRATS2020.modalities), "n_classes": len(BRATS2020.classes)}
-BACKBONES: dict[str, Callable[[], Backbone]] = {
-    "rfnet": partial(RFNet, **COUNTS),
-    "mmformer": partial(MMFormer, img_size=(EDGE,) * 3, **COUNTS),
-}
+from benchmarks.measuring import machine
+from benchmarks.steps import BACKBONES, OBJECTIVES, Shape, measure_steps, mixed
+from benchmarks.surroundings import measure_loading, measure_starts
+from benchmarks.windows import measure_case, measure_subsets
 
 
-def brain(windows: int | None) -> Tensor:
-    """A normalised image (1, M, *S): as many windows in a row as asked for, or all of the brain."""
-    images, _ = draw_brain(1, SIZE)
-    image = torch.stack([torch.from_numpy(images[name].astype(np.float32)) for name in BRATS2020.modalities])
-    image = CropForeground(select_fn=foreground_rule(BRATS2020.foreground))(image)
-    present = torch.ones(len(image), dtype=torch.bool)
-    normalise = NormalizeModalitiesd("image", foreground=BRATS2020.foreground)
-    image = normalise({"image": image, "presence": present})["image"].as_tensor()
-    if windows is not None:
-        sizes = (EDGE * (windows + 1) // 2, EDGE, EDGE)
-        for axis, size in enumerate(sizes, start=1):
-            image = image.narrow(axis, (image.shape[axis] - size) // 2, size)
-    return image[None]
+def steps(args: argparse.Namespace, device: torch.device) -> Iterator[dict[str, Any]]:
+    """By backbone, objective and number present; then at the mix of missing rates .2, .4, .6, .8."""
+    shape = Shape(edge=32 if args.quick else args.edge)
+    for backbone in args.backbones:
+        for objective in args.objectives:
+            found = in_a_process(
+                measure_steps, backbone, objective, shape, device,
+                counts=(2,) if args.quick else range(1, 5), repeats=args.repeats, naive=args.naive, amp=args.amp,
+            )  # fmt: skip
+            for row in found:
+                yield with_ratio(row, device)
+            if (mean := mixed(found, "ours")) is not None:
+                row = {"backbone": backbone, "objective": objective, "present": "mix", "ours": {"cpu": mean}}
+                naive = mixed(found, "naive")
+                yield with_ratio(row | ({} if naive is None else {"naive": {"cpu": naive}}), device)
 
 
-def shared(image: Tensor, network: Backbone, inferer: ModalityAwareInferer) -> Tensor:
-    """Label maps (n, *S) of all subsets, each window encoded once."""
-    return torch.stack([label_map(one) for one in inferer(image, network, subsets=TABLE)[0]])
+def scaling(args: argparse.Namespace, device: torch.device) -> Iterator[dict[str, Any]]:
+    """One thing at a time larger: crop, batch, number of modalities, all of them present; two processes at once."""
+    base = Shape(edge=32 if args.quick else 64)
+    shapes = {
+        "crop": [replace(base, edge=edge) for edge in ((32, 48) if args.quick else (48, 64, 80, 96))],
+        "batch": [replace(base, batch=batch) for batch in (1, 2, 4)],
+        "modalities": [replace(base, modalities=m, edge=32 if args.quick else 48) for m in (2, 3, 4, 5, 6)],
+        "2D": [replace(base, dims=2, modalities=3, classes=2, edge=edge, batch=8) for edge in (64, 96)],
+    }
+    for backbone in args.backbones[:1] if args.quick else args.backbones:
+        for name, several in shapes.items():
+            for shape in several:
+                arguments = {"counts": [shape.modalities], "repeats": args.repeats, "amp": args.amp}
+                for row in in_a_process(measure_steps, backbone, "passion", shape, device, **arguments):
+                    yield {"scaled": name, **row}
+        arguments = {"counts": [2], "repeats": args.repeats, "amp": args.amp}
+        both = in_processes(2, measure_steps, backbone, "passion", base, device, **arguments)
+        yield from ({"scaled": f"process {number} of 2", **row} for number, (row,) in enumerate(both, start=1))
 
 
-def present(image: Tensor, network: Backbone, inferer: ModalityAwareInferer) -> Tensor:
-    """The same from one forward pass per subset, which encodes the modalities of the subset."""
-    return torch.stack([label_map(inferer(image, network, presence=subset[None])[0]) for subset in TABLE])
+def subsets(args: argparse.Namespace, device: torch.device) -> Iterator[dict[str, Any]]:
+    """All 15 subsets of a case: each window encoded once, a pass per subset, a pass per subset that encodes all."""
+    windows = None if args.full else 1 if args.quick else 2
+    for backbone in args.backbones:
+        known = {"windows": windows, "edge": 32 if args.quick else 80, "repeats": args.repeats}
+        yield with_ratio(in_a_process(measure_subsets, backbone, device, **known), device)
 
 
-def every(image: Tensor, network: Backbone, inferer: ModalityAwareInferer) -> Tensor:
-    """The same from one pass per subset, which encodes every modality."""
-
-    def forward(windows: Tensor, presence: Tensor) -> Tensor:
-        return network.decode(network.encode(windows, torch.ones_like(presence)), presence).logits
-
-    return torch.stack([label_map(inferer(image, forward, presence=subset[None])[0]) for subset in TABLE])
-
-
-WAYS = {"shared": shared, "present": present, "all": every}
+def cases(args: argparse.Namespace, device: torch.device) -> Iterator[dict[str, Any]]:
+    """One case from its normalised image to its label map."""
+    for backbone in args.backbones:
+        for dims, edge, count in ((3, 80, 4), (2, 96, 1)) if args.quick else ((3, 80, 4), (3, 80, 1), (2, 96, 1)):
+            yield in_a_process(
+                measure_case, backbone, device, dims=dims, edge=32 if args.quick else edge, count=count,
+                full=args.full, repeats=1 if args.full else args.repeats,
+            )  # fmt: skip
 
 
-def measure(network: Backbone, image: Tensor) -> tuple[dict[str, tuple[float, float]], int]:
-    """CPU and wall seconds of each way, and the number of voxels whose labels differ between any two."""
-    inferer = ModalityAwareInferer(roi_size=EDGE)
-    seconds, maps = {}, []
-    for name, way in WAYS.items():
-        cpu, wall = time.process_time(), time.perf_counter()
-        maps.append(way(image, network, inferer))
-        seconds[name] = (time.process_time() - cpu, time.perf_counter() - wall)
-    differing = (maps[0] != maps[1]) | (maps[0] != maps[2])
-    return seconds, int(differing.sum())
+def starts(args: argparse.Namespace, device: torch.device) -> Iterator[dict[str, Any]]:
+    """Whole processes."""
+    yield from measure_starts(args.repeats)
+
+
+def loading(args: argparse.Namespace, device: torch.device) -> Iterator[dict[str, Any]]:
+    """Seconds per case."""
+    with tempfile.TemporaryDirectory() as folder:
+        yield from in_a_process(measure_loading, Path(folder), 2 if args.quick else 4)
+
+
+PARTS = {part.__name__: part for part in (steps, subsets, cases, scaling, starts, loading)}
+
+
+def in_a_process(work: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    """The result of work done in a fresh process, whose peak memory is its own."""
+    return in_processes(1, work, *args, **kwargs)[0]
+
+
+def in_processes(number: int, work: Callable[..., Any], *args: Any, **kwargs: Any) -> list[Any]:
+    """The results of several processes that do the same work at the same time."""
+    with ProcessPoolExecutor(number, mp_context=multiprocessing.get_context("spawn")) as pool:
+        return [done.result() for done in [pool.submit(work, *args, **kwargs) for _ in range(number)]]
+
+
+def with_ratio(row: dict[str, Any], device: torch.device) -> dict[str, Any]:
+    """With how many times as long the published arrangement takes, where it was measured."""
+    if "naive" not in row:
+        return row
+    clock = "wall" if device.type == "cuda" else "cpu"
+    return row | {"naive/ours": row["naive"][clock] / row["ours"][clock]}
+
+
+def line(row: dict[str, Any]) -> str:
+    """A row of the table in the terminal."""
+    cells = []
+    for name, value in row.items():
+        if isinstance(value, dict):
+            seconds = " ".join(f"{clock} {value[clock]:.3g} s" for clock in ("cpu", "wall") if clock in value)
+            cells.append(f"{name}: {seconds}")
+        else:
+            cells.append(f"{name} {value:.3g}" if isinstance(value, float) else f"{name} {value}")
+    return " | ".join(cells)
+
+
+def arguments(given: Sequence[str] | None = None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("parts", nargs="*", metavar="PART", help=f"of {', '.join(PARTS)}; by default all of them")
+    parser.add_argument("--quick", action="store_true", help="small crops, one repeat, two objectives")
+    parser.add_argument("--full", action="store_true", help="whole brains of 240 x 240 x 155 voxels; hours on one core")
+    parser.add_argument("--naive", action="store_true", help="also as the published code arranges the work")
+    parser.add_argument("--amp", action="store_true", help="bfloat16 autocast in training")
+    parser.add_argument("--device", default="cpu", type=torch.device)
+    parser.add_argument("--edge", type=int, default=80, help="crop of the steps (default 80)")
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--backbones", nargs="+", choices=BACKBONES, default=list(BACKBONES))
+    parser.add_argument("--objectives", nargs="+", choices=OBJECTIVES, default=list(OBJECTIVES))
+    parser.add_argument("--json", type=Path, help="file for everything that was measured")
+    args = parser.parse_args(given)
+    if unknown := set(args.parts) - set(PARTS):
+        parser.error(f"unknown part {', '.join(sorted(unknown))}; parts are {', '.join(PARTS)}")
+    if args.quick:
+        args.repeats = 1
+        args.objectives = [name for name in args.objectives if name in ("baseline", "passion")]
+    args.parts = args.parts or list(PARTS)
+    return args
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--full", action="store_true", help="the whole brain; hours on one core")
-    parser.add_argument("--windows", type=int, default=2, help="windows in a row, without --full (default 2)")
-    parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--backbones", nargs="*", choices=BACKBONES, default=list(BACKBONES))
-    args = parser.parse_args()
-    image = brain(None if args.full else args.windows)
-    print(f"{len(TABLE)} subsets, image {tuple(image.shape)}, {torch.get_num_threads()} threads", flush=True)
-    for name in args.backbones:
-        torch.manual_seed(0)
-        network = BACKBONES[name]().eval()
-        ratios: dict[str, list[float]] = {"present": [], "all": []}
-        for _ in range(args.repeats):
-            with torch.inference_mode():
-                seconds, differing = measure(network, image)
-            timings = ", ".join(f"{way} {cpu:.1f} s CPU ({wall:.1f} s)" for way, (cpu, wall) in seconds.items())
-            print(f"{name}: {timings}; {differing} of {len(TABLE) * image[0, 0].numel()} labels differ", flush=True)
-            for way in ratios:
-                ratios[way].append(seconds[way][0] / seconds["shared"][0])
-        for way, values in ratios.items():
-            print(f"{name}: {way} / shared = {min(values):.2f} to {max(values):.2f} over {len(values)}", flush=True)
+    args = arguments()
+    told: dict[str, Any] = {"machine": machine(args.device)}
+    print(line(told["machine"]), flush=True)
+    for part in args.parts:
+        print(f"\n{part}: {PARTS[part].__doc__}", flush=True)
+        told[part] = []
+        for row in PARTS[part](args, args.device):
+            told[part].append(row)
+            print(line(row), flush=True)
+    if args.json is not None:
+        args.json.write_text(json.dumps(told, indent=2, default=str) + "\n")
 
 
 if __name__ == "__main__":
