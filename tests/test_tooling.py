@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 import yaml
 from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 
 import passion_components
@@ -190,3 +191,39 @@ class TestTestScript:
 def test_the_demo_gets_its_arguments_as_they_are(clone):
     clone.run("demo.sh", "--out", "a folder")
     assert clone.calls("demo.py") == [f"{clone.folder}/scripts/demo.py --out a folder"]
+
+
+class TestContainer:
+    """No image is built: what the Dockerfile says must fit what lies here."""
+
+    LINES = (ROOT / "Dockerfile").read_text().splitlines()
+
+    def instructions(self, name: str) -> list[str]:
+        return [line.removeprefix(name).strip() for line in self.LINES if line.startswith(f"{name} ")]
+
+    def test_all_that_is_copied_exists_and_reaches_the_builder(self):
+        let_in = {line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")}
+        sources = {s for words in self.instructions("COPY") if "--from" not in words for s in words.split()[:-1]}
+        assert sources == let_in and all((ROOT / source).exists() for source in sources)
+
+    def test_what_git_ignores_does_not_reach_the_builder(self):
+        assert {"*", "**/__pycache__", "bundles/*/output"} <= set((ROOT / ".dockerignore").read_text().splitlines())
+
+    def test_the_wheel_is_made_of_all_that_setup_names(self):
+        copied = " ".join(self.instructions("COPY")[:2]).split()
+        metadata = setup_cfg()["metadata"]
+        assert metadata["long_description"].removeprefix("file:").strip() in copied
+        assert {metadata["license_files"], *SETUP_FILES, "passion_components"} <= set(copied)
+
+    def test_everything_is_installed_under_the_constraints(self):
+        installs = [line for line in self.instructions("RUN") if "pip install" in line]
+        assert len(installs) == 2 and all("--constraint /tmp/constraints.txt" in line for line in installs)
+
+    def test_it_runs_the_command_without_rights_of_root(self):
+        assert self.instructions("USER") == ["1000"] and self.instructions("ENTRYPOINT") == ['["passion"]']
+
+    def test_its_python_is_one_that_is_accepted(self):
+        images = self.instructions("FROM")
+        versions = {re.match(r"python:(\d+\.\d+)-", image).group(1) for image in images}
+        assert len(versions) == 1
+        assert SpecifierSet(setup_cfg()["options"]["python_requires"]).contains(versions.pop())

@@ -21,6 +21,7 @@ from safetensors.torch import save_file
 from passion_components import __version__
 from passion_components.data.errors import UserError
 from passion_components.files import sha256_of
+from passion_components.hub.archive import unpack
 from passion_components.hub.download import download
 from passion_components.hub.facts import mean_dice
 from passion_components.hub.index import read_index
@@ -88,6 +89,20 @@ def test_downloaded_by_passion_monai_loads_its_network_and_weights(archive, tmp_
     network = monai.bundle.load(NAME, bundle_dir=str(tmp_path), workflow_type="inference", device="cpu")
     saved = torch.load(ROOT / "bundles" / NAME / "models" / "model.pt", weights_only=True)
     assert all(torch.equal(value, saved[name]) for name, value in network.state_dict().items())
+
+
+@pytest.mark.parametrize("name", sorted(path.name for path in (ROOT / "bundles").iterdir()))
+def test_every_packaged_bundle_is_as_the_model_zoo_asks(scripts, name, tmp_path):
+    scripts.write_zip(tmp_path / f"{name}.zip", scripts.bundle_content(ROOT / "bundles" / name))
+    bundle = unpack(tmp_path / f"{name}.zip", tmp_path / "unpacked")
+    asked = ("LICENSE", "docs/README.md", "docs/data_license.txt", "configs/logging.conf", "configs/metadata.json")
+    asked += ("configs/train.json", "configs/evaluate.json", "configs/inference.json", "configs/multi_gpu_train.json")
+    assert bundle.name == name and all((bundle / file).stat().st_size for file in asked)
+    assert max(file.stat().st_size for file in bundle.rglob("*")) <= 25e6
+    schema = ROOT / "tests" / "data" / "metadata_schema.json"  # where it lies, nothing is downloaded
+    monai.bundle.verify_metadata(meta_file=str(bundle / "configs" / "metadata.json"), filepath=str(schema))
+    metadata = json.loads((bundle / "configs" / "metadata.json").read_text())
+    assert metadata["version"] == __version__ == list(metadata["changelog"])[-1] and "_v" not in name
 
 
 class TestRefused:
