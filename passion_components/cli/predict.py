@@ -76,6 +76,9 @@ def predict(
     amp: Annotated[bool, typer.Option("--amp", help="Compute in bfloat16 where that suffices.")] = False,
     overlap: OverlapOption = None,
     probabilities: ProbabilitiesOption = False,
+    page: Annotated[
+        bool, typer.Option("--page", help="Show all cases on one HTML page, OUT/predictions.html.")
+    ] = False,
     label_scheme: SchemeOption = None,
     resample_to: ResampleOption = None,
     series: SeriesOption = "",
@@ -108,7 +111,7 @@ def predict(
             label_scheme=label_scheme,
             resample_to=resample_to,
         )
-        predict_cases(segmenter, _found(scans, segmenter.spec, series), out, share=share, force=force)
+        predict_cases(segmenter, _found(scans, segmenter.spec, series), out, share=share, force=force, page=page)
 
 
 @contextmanager

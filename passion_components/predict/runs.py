@@ -11,12 +11,13 @@ from typing import Any
 from ignite.engine import Engine, Events
 
 from passion_components.data.layouts.scans import ScanFolder
-from passion_components.data.outputs import locked
+from passion_components.data.outputs import check_replaceable, locked
 from passion_components.engines.failures import in_words, try_folder
 from passion_components.engines.runs import segment
 from passion_components.engines.weights import warn_of_training_cases
 from passion_components.handlers.predictions import PredictionWriter, prediction_files
 from passion_components.predict.facts import collected_warnings, read_facts, write_facts, write_table
+from passion_components.predict.page import TITLE, write_page
 from passion_components.predict.segmenter import Segmenter
 
 logger = logging.getLogger(__name__)
@@ -40,7 +41,13 @@ class Share:
 
 
 def predict(
-    segmenter: Segmenter, scans: ScanFolder, output_dir: Path, *, share: Share = Share(), force: bool = False
+    segmenter: Segmenter,
+    scans: ScanFolder,
+    output_dir: Path,
+    *,
+    share: Share = Share(),
+    force: bool = False,
+    page: bool = False,
 ) -> None:
     """Segment cases into ``output_dir/<case>/``; what fails is listed and does not stop the rest.
 
@@ -54,6 +61,7 @@ def predict(
         output_dir: where to write.
         share: the part of the cases that this process does.
         force: do again what is done already.
+        page: show these cases on an HTML page, ``predictions.html``.
 
     Raises:
         CasesFailed: at the end, if a case failed.
@@ -67,8 +75,12 @@ def predict(
     if share.index:
         mine = replace(mine, notes=[], warnings=[])
 
+    page_file = output_dir / f"predictions{share.name}.html"
+
     def run() -> None:
         try_folder(output_dir)
+        if page:
+            check_replaceable(page_file, TITLE)
         with locked(output_dir, f"inference{share.name}"):
             cases = mine.cases if force else _without_done(segmenter, mine.cases, output_dir)
             warn_of_training_cases(segmenter.weights, [case["case"] for case in cases])
@@ -88,6 +100,9 @@ def predict(
                     )
                 finally:
                     write_table(output_dir)
+                    if page:
+                        write_page(page_file, output_dir, mine.cases, segmenter.spec)
+                        logger.info("pictures: %s", page_file)
 
     in_words(run, interrupted="the cases that are done are kept, the same command does the others")
 
