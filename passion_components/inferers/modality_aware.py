@@ -37,7 +37,8 @@ class ModalityAwareInferer(SlidingWindowInferer):
         roi_size: voxels of a window, one number per dimension of the network's images, or one for all dimensions of
             the volume; smaller volumes are padded for the network and the result is cropped back.
         windows: ``"published"``, all of ``roi_size``, beyond the volume zeros; or ``"fitted"``, as large as
-            :func:`fitted_windows` finds cheapest for the volume, beyond which its outermost voxels are repeated.
+            :func:`fitted_windows` finds cheapest for the volume, beyond which its outermost voxels are repeated; or
+            ``"fitted_slices"``, which are fitted where volumes are predicted slice by slice and else published.
         sw_batch_size: windows per call of the network.
         overlap: share of a window that its neighbour covers again, in [0, 1).
         mode: weights of the average: ``"constant"``, as published, or ``"gaussian"``, which trusts centres more.
@@ -110,7 +111,7 @@ class ModalityAwareInferer(SlidingWindowInferer):
             backbone = _backbone(network, "subsets")
             subsets = _checked_subsets(subsets, presence)
             predictors = [partial(_each, network=backbone, subsets=subsets)] * len(image)
-        divisor = _backbone(network, "fitted windows").size_divisor if self.windows == "fitted" else 1
+        divisor = _backbone(network, "fitted windows").size_divisor if self.windows != "published" else 1
         volumes = [self._place(one, predictor, divisor) for one, predictor in zip(image, predictors, strict=True)]
         result = volumes[0] if len(volumes) == 1 else torch.cat(volumes)
         if subsets is not None:
@@ -135,7 +136,7 @@ class ModalityAwareInferer(SlidingWindowInferer):
         by_slice = isinstance(self.roi_size, Sequence) and len(self.roi_size) == volume.ndim - 2
         images = volume.movedim(-1, 0) if by_slice else volume[None]
         roi_size, beyond = ensure_tuple_rep(self.roi_size, images.ndim - 2), "constant"
-        if self.windows == "fitted":
+        if self.windows == "fitted" or (self.windows == "fitted_slices" and by_slice):
             roi_size = fitted_windows(images.shape[2:], roi_size, overlap=self.overlap, divisor=divisor)
             beyond = "replicate"
         blended = sliding_window_inference(

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-WINDOWS = ("published", "fitted")
-"""Windows of the size that a network was trained with, or of one that fits the image."""
+WINDOWS = ("published", "fitted", "fitted_slices")
+"""Windows of the size that a network was trained with, or of one that fits the image; of slices alone."""
 
 LARGEST = 1.5
 """A fitted window is at most this many times as long as the size that the network was trained with."""

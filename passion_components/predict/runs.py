@@ -83,28 +83,34 @@ def predict(
             check_replaceable(page_file, TITLE)
         with locked(output_dir, f"inference{share.name}"):
             cases = mine.cases if force else _without_done(segmenter, mine.cases, output_dir)
-            warn_of_training_cases(segmenter.weights, [case["case"] for case in cases])
-            with collected_warnings([case["case"] for case in cases]) as warnings:
-                handlers = [
-                    PredictionWriter(spec=segmenter.spec, output_dir=output_dir, label_scheme=segmenter.label_scheme),
-                    _FactsWriter(segmenter, cases, output_dir, warnings),
-                ]
-                try:
-                    segment(
-                        evaluator=segmenter.evaluator(handlers),
-                        dataset=segmenter.dataset(cases),
-                        scans=mine,
-                        output_dir=output_dir,
-                        failures=f"failures{share.name}.json",
-                        progress="segmenting",
-                    )
-                finally:
-                    write_table(output_dir)
-                    if page:
-                        write_page(page_file, output_dir, mine.cases, segmenter.spec)
-                        logger.info("pictures: %s", page_file)
+            try:
+                _segment(segmenter, replace(mine, cases=cases), output_dir, failures=f"failures{share.name}.json")
+            finally:
+                write_table(output_dir)
+                if page:
+                    write_page(page_file, output_dir, mine.cases, segmenter.spec)
+                    logger.info("pictures: %s", page_file)
 
     in_words(run, interrupted="the cases that are done are kept, the same command does the others")
+
+
+def _segment(segmenter: Segmenter, scans: ScanFolder, output_dir: Path, *, failures: str) -> None:
+    """Segment cases, with facts beside each."""
+    names = [case["case"] for case in scans.cases]
+    warn_of_training_cases(segmenter.weights, names)
+    with collected_warnings(names) as warnings:
+        handlers = [
+            PredictionWriter(spec=segmenter.spec, output_dir=output_dir, label_scheme=segmenter.label_scheme),
+            _FactsWriter(segmenter, scans.cases, output_dir, warnings),
+        ]
+        segment(
+            evaluator=segmenter.evaluator(handlers),
+            dataset=segmenter.dataset(scans.cases),
+            scans=scans,
+            output_dir=output_dir,
+            failures=failures,
+            progress="segmenting",
+        )
 
 
 def _without_done(segmenter: Segmenter, cases: Sequence[dict[str, str]], output_dir: Path) -> list[dict[str, str]]:

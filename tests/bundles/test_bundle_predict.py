@@ -11,6 +11,7 @@ from passion_components import Segmenter
 from passion_components.data.lists.datalist import Datalist
 from passion_components.datasets import dataset_spec
 from passion_components.engines.weights_input import describe_input
+from passion_components.predict.bundle import read_bundle
 
 BUNDLES = Path(__file__).resolve().parents[2] / "bundles"
 NAMES = sorted(path.name for path in BUNDLES.iterdir())
@@ -63,3 +64,16 @@ def test_equal_voxel_by_voxel_to_inference_by_the_configs(of, run, told_weights,
     assert found.image.get_data_dtype() == expected.get_data_dtype()
     assert len(np.unique(values(expected))) > 1
     assert found.facts["used"] == list(files)
+
+
+@pytest.mark.parametrize("of", NAMES)
+def test_what_predict_needs_of_a_config_stands_there_in_plain_values(of, told_weights):
+    """Also without a word beside the weights."""
+    weights = told_weights(of)
+    told = read_bundle(BUNDLES / of, ckpt=weights)
+    weights.with_suffix(".json").unlink()
+    untold = read_bundle(BUNDLES / of, ckpt=weights)
+    assert (untold.spec, untold.network, untold.windows) == (told.spec, told.network, told.windows)
+    assert untold.arguments["width"] == 8 and untold.arguments.get("img_size", list(told.spec.crop)) == list(
+        told.spec.crop
+    )

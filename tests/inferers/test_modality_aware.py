@@ -218,6 +218,15 @@ class TestFittedWindows:
             alone = inferer(image[:1], network, presence=subset[None])
             torch.testing.assert_close(together[:, index], alone, rtol=0, atol=1e-6)
 
+    def test_those_of_slices_alone_are_published_ones_for_whole_images(self, network, image):
+        def predicted(windows, volume):
+            return ModalityAwareInferer(roi_size=(8, 8), windows=windows)(volume, network)
+
+        assert torch.equal(predicted("fitted_slices", image), predicted("published", image))
+        volume = image[..., None]
+        assert torch.equal(predicted("fitted_slices", volume), predicted("fitted", volume))
+        assert not torch.equal(predicted("fitted", volume), predicted("published", volume))
+
     def test_a_plain_function_does_not_say_what_it_takes(self, image, inferer):
         with pytest.raises(TypeError, match="fitted windows need a Backbone, got function"):
             inferer(image, lambda windows, presence: windows)
@@ -268,7 +277,7 @@ class TestBlending:
     [
         ({"sw_batch_size": 0}, "sw_batch_size must be at least 1, got 0"),
         ({"overlap": 1.0}, r"in \[0, 1\), got 1.0"),
-        ({"windows": "whole"}, "windows must be one of published, fitted, got 'whole'"),
+        ({"windows": "whole"}, "windows must be one of published, fitted, fitted_slices, got 'whole'"),
         ({"mode": "mean"}, "blending must be one of constant, gaussian, got 'mean'"),
     ],
 )
