@@ -22,11 +22,12 @@ SLOPE = 0.2
 
 
 def normalise(x: Tensor) -> Tensor:
-    """Instance normalisation without affine part (eps 1e-5, at least float32), then LeakyReLU 0.2; contiguous.
+    """Instance normalisation without affine part (eps 1e-5), then LeakyReLU 0.2; contiguous.
 
     Equals ``F.leaky_relu(F.instance_norm(x), 0.2)``, but that a constant map becomes exactly 0.
     """
-    return _Normalise.apply(at_least_float32(x))
+    # under autocast a CPU normalises bfloat16 with statistics in float32; elsewhere there is no kernel for this
+    return _Normalise.apply(x if x.device.type == "cpu" else at_least_float32(x))
 
 
 class _Normalise(torch.autograd.Function):
@@ -40,7 +41,7 @@ class _Normalise(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor) -> Tensor:
         # one group per channel is the same as instance_norm, which takes four times as long on a CPU
-        out, _, rstd = torch.native_group_norm(to_contiguous(x), None, None, *_group_sizes(x), NORM_EPS)
+        out, _, rstd = torch.native_group_norm(to_contiguous(x), *_affine(x), *_group_sizes(x), NORM_EPS)
         constant = rstd > 0.999 / math.sqrt(NORM_EPS)
         if x.device.type != "cpu" or constant.any():  # elsewhere asking would wait for the device
             out.masked_fill_(constant.view(*x.shape[:2], *[1] * (x.ndim - 2)), 0)
@@ -57,9 +58,16 @@ class _Normalise(torch.autograd.Function):
         normalised, mean, ones = F.leaky_relu(out, 1 / SLOPE), torch.zeros_like(rstd), torch.ones_like(rstd)
         backward = torch.ops.aten.native_group_norm_backward
         sizes = _group_sizes(out)
-        grad = backward(grad, normalised, mean, ones, None, *sizes, [True, False, False])[0]
+        grad = backward(grad, normalised, mean, ones, _affine(out)[0], *sizes, [True, False, False])[0]
         grad.mul_(rstd.view(*out.shape[:2], *[1] * (out.ndim - 2)))
         return grad if ctx.was_contiguous else for_convolution(grad)
+
+
+def _affine(x: Tensor) -> tuple[Tensor | None, Tensor | None]:
+    """Weight and bias that change nothing; given in float32, they let the statistics of bfloat16 be float32."""
+    if x.dtype != torch.bfloat16:
+        return None, None
+    return torch.ones(x.shape[1]), torch.zeros(x.shape[1])
 
 
 def _group_sizes(x: Tensor) -> tuple[int, int, int, int]:

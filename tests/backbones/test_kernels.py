@@ -40,6 +40,18 @@ class TestNormalise:
         torch.testing.assert_close(*gradients, rtol=0, atol=1e-10)
         assert ours.is_contiguous()
 
+    def test_of_bfloat16_has_the_statistics_of_float32(self):
+        x = (torch.randn(2, 3, 16, 16) * 5 + 20).bfloat16().requires_grad_()
+        exact = x.detach().float().requires_grad_()
+        ours, theirs = normalise(x), normalise(exact)
+        assert ours.dtype == torch.bfloat16
+        torch.testing.assert_close(ours.float(), theirs, rtol=2**-7, atol=1e-2)
+        weight = torch.randn_like(theirs)
+        ours.backward(weight.bfloat16())
+        theirs.backward(weight)
+        torch.testing.assert_close(x.grad.float(), exact.grad, rtol=2**-5, atol=1e-2)
+        assert (normalise(torch.full((1, 1, 8, 8), 3.7, dtype=torch.bfloat16)) == 0).all()
+
     def test_keeps_one_map_for_its_gradient(self):
         kept = []
         with torch.autograd.graph.saved_tensors_hooks(kept.append, lambda packed: packed):

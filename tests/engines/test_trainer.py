@@ -1,5 +1,6 @@
 import pytest
 import torch
+from ignite.engine import Events
 from monai.handlers import from_engine
 from torch import nn
 from torch.utils.data import DataLoader
@@ -10,6 +11,7 @@ from passion_components.backbones.kernels import normalise
 from passion_components.backbones.rfnet import RFNet
 from passion_components.engines.trainer import MultiPathTrainer
 from passion_components.objectives.base import Objective
+from passion_components.objectives.baseline import BaselineObjective
 
 
 class MeanLogit(Objective):
@@ -49,9 +51,8 @@ def trainer(network, items):
             device=torch.device("cpu"),
             max_epochs=1,
             train_data_loader=DataLoader(items, batch_size=batch_size),
-            network=network,
             optimizer=optimizer,
-            **({"objective": MeanLogit()} | overrides),
+            **({"network": network, "objective": MeanLogit()} | overrides),
         )
 
     return make
@@ -134,6 +135,30 @@ class TestAutocast:
         made.run()
         assert seen[0] == (torch.bfloat16 if amp else torch.float32)
         assert made.state.output[0]["pred"].dtype == torch.float32
+
+    def test_a_short_training_reaches_the_same_loss(self, items, trainer):
+        """The two losses end within a tenth of what they have fallen."""
+        bright = [item | {"target": (item["image"][:1] > 0).byte()} for item in items]
+        ends, starts = [], []
+        for amp in (False, True):
+            torch.manual_seed(0)
+            network = MultiPath(RFNet(n_modalities=2, n_classes=2, spatial_dims=2, width=4))
+            losses = []
+            made = trainer(
+                bright * 15,
+                amp=amp,
+                network=network,
+                optimizer=torch.optim.AdamW(network.parameters(), lr=2e-3),
+                objective=BaselineObjective(),
+            )
+            made.add_event_handler(
+                Events.ITERATION_COMPLETED, lambda engine, losses=losses: losses.append(engine.state.output[0]["loss"])
+            )
+            made.run()
+            starts.append(losses[0])
+            ends.append(sum(losses[-4:]) / 4)
+        assert ends[0] < 0.8 * starts[0]
+        assert abs(ends[1] - ends[0]) < 0.1 * (starts[0] - ends[0])
 
     def test_the_objective_runs_in_full_precision(self, items, trainer):
         class Watch(MeanLogit):
