@@ -31,6 +31,7 @@ _NAME = re.compile(r"[A-Za-z0-9]+([_-][A-Za-z0-9]+)*")
 _TAKEN = ("case", "label", "part", "patient", "visit")
 _AXES = ("LR", "AP", "SI")
 _MAX_CODE = 2**31 - 1
+_MAX_MODALITIES = 10
 _MAX_CLASSES = 256
 """Indices are kept as uint8."""
 
@@ -103,6 +104,10 @@ def _naming(content: Mapping[str, Any]) -> dict[str, Any]:
             )
     if not spellings:
         raise ValueError("modalities: expected at least one sequence, got none")
+    if len(spellings) > _MAX_MODALITIES:
+        raise ValueError(
+            f"modalities: got {len(spellings)}; accepted: up to {_MAX_MODALITIES}, because all of their subsets are scored"
+        )
     found: dict[str, Any] = {"name": name, "modalities": tuple(spellings), "spellings": spellings}
     meanings = [(word, key) for key, own in spellings.items() for word in {spelling(each) for each in (key, *own)}]
     if "label_words" in content:

@@ -180,7 +180,7 @@ def _image(array: np.ndarray, reference_file: Path | str, *, what: Path | str) -
             header[field] = reference.header[field]
         header["descrip"] = IMAGE_MARK
         header.set_data_dtype(array.dtype)
-        shape, image = reference.shape[:3], type(reference)(array, None, header)
+        shape, image = (*reference.shape, 1)[:3], type(reference)(array, None, header)
     else:
         grid = read_volume(reference_file, case=file.name).grid
         shape, image = grid.shape, nifti_image(array, grid.affine, description=IMAGE_MARK)

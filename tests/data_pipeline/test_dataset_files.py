@@ -97,6 +97,7 @@ class TestWrongFiles:
             ({"name": "a b"}, 'name must be letters and digits, with - or _ between them, got "a b"'),
             ({"modalities": []}, "modalities must have at least 1 names, got []"),
             ({"modalities": {}}, "modalities: expected at least one sequence, got none"),
+            ({"modalities": [f"s{n}" for n in range(11)]}, "modalities: got 11; accepted: up to 10"),
             ({"modalities": {"dwi": "trace"}}, 'modalities: dwi must be a list of names, got "trace"'),
             ({"modalities": ["dwi", "dwi"]}, "modalities: 'dwi' stands twice; expected every name once"),
             (

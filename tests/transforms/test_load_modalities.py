@@ -142,8 +142,9 @@ class TestRefusals:
         message = refusal(load, t1=save("t1.nii.gz", np.stack([brain, brain], axis=-1)))
         assert "t1.nii.gz has 12 x 11 x 10 x 2 voxels; expected one 3D volume" in message
 
-    def test_a_single_slice(self, load, save, brain):
-        assert "12 x 11 voxels; expected one 3D volume" in refusal(load, t1=save("t1.nii.gz", brain[..., 5]))
+    def test_a_flat_image_beside_volumes(self, load, save, brain):
+        message = refusal(load, t1=save("t1.nii.gz", brain[..., 5]), t2=save("t2.nii.gz", brain))
+        assert "different grids" in message and "12 x 11 x 1" in message
 
     def test_complex_numbers(self, load, save, brain):
         message = refusal(load, t1=save("t1.nii.gz", brain.astype(np.complex64)))

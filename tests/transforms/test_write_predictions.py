@@ -54,6 +54,14 @@ class TestWriteLabelMap:
         assert all(np.array_equal(written.header[field], expected.header[field]) for field in GEOMETRY)
         assert np.array_equal(written.header["pixdim"][:4], expected.header["pixdim"][:4])
 
+    def test_of_a_flat_scan_it_is_a_single_slice_in_the_same_place(self, class_map, tmp_path):
+        flat = nib.Nifti1Image(np.ones(SHAPE[:2], dtype=np.int16), np.diag([-0.3, -0.4, 1, 1]))
+        nib.save(flat, tmp_path / "flat.nii.gz")
+        write_label_map(tmp_path / "P1_seg.nii.gz", class_map[..., :1], tmp_path / "flat.nii.gz", BRATS2020)
+        written = nib.load(tmp_path / "P1_seg.nii.gz")
+        assert written.shape == (*SHAPE[:2], 1)
+        assert np.array_equal(written.affine, nib.load(tmp_path / "flat.nii.gz").affine)
+
     @pytest.mark.parametrize(
         ("name", "kind"),
         [("s.mgz", nib.MGHImage), ("s.img", nib.Nifti1Pair), ("s.nii", nib.Nifti2Image), ("S.NII", nib.Nifti1Image)],

@@ -56,7 +56,7 @@ def draft_dataset(source: Path | str, name: str) -> Draft:
 
     Raises:
         FileNotFoundError: no such folder, or no images in it.
-        ValueError: no names that repeat, a ``dataset.json`` that cannot be understood.
+        ValueError: no names that repeat, no sequence that can be read, a ``dataset.json`` that cannot be understood.
     """
     source = Path(source)
     if not source.is_dir():
@@ -73,7 +73,11 @@ def draft_dataset(source: Path | str, name: str) -> Draft:
     draft = Draft({"name": name})
     _describe_names(draft, scans, labels[:1])
     _describe_classes(draft, [] if not labels else files[labels[0]], named)
-    _describe_grid(draft, [volume for word in scans for volume in facts[word]])
+    seen = [volume for word in scans for volume in facts[word]]
+    if not seen:
+        unreadable = next(iter(scans.values()))[0]
+        read_volume(unreadable, case=unreadable.name)  # raises, with the reason
+    _describe_grid(draft, seen)
     for word in labels[1:]:
         draft.questions.append(f"{word} holds few whole numbers too ({len(files[word])} files); is it the label map?")
     draft.questions.append('skull is null, no question; "expected" or "unexpected" lets passion check tell of heads')
@@ -198,8 +202,6 @@ def _describe_classes(draft: Draft, labels: Sequence[Path], named: Mapping[int, 
 
 def _describe_grid(draft: Draft, seen: Sequence[Seen]) -> None:
     """Dimension, spacing, window and orientation by the medians of what was read; foreground by what is 0."""
-    if not seen:
-        raise ValueError("no image can be read; passion check tells why once they are listed")
     lengths, sizes = (np.median(each, axis=0) for each in zip(*((one.lengths, one.sizes) for one in seen), strict=True))
     thick = int(np.argmax(lengths))
     slices = lengths[thick] >= 2.5 * np.median(lengths)

@@ -57,14 +57,18 @@ def check_header(path: Path, *, case: str) -> None:
 
 
 def values_and_affine(image: Any) -> tuple[np.ndarray, np.ndarray]:
-    """Values (x, y, z) and affine (4, 4) in RAS and mm of an ITK image; as they are where it is not 3D."""
+    """Values (x, y, z) and affine (4, 4) in RAS and mm of an ITK image; as they are where it is not 3D.
+
+    A flat image is a single slice of 1 mm.
+    """
     array = itk.array_from_image(image)
-    if image.GetImageDimension() != 3 or array.ndim != 3:
+    dims = image.GetImageDimension()
+    if dims not in (2, 3) or array.ndim != dims:
         return array, np.eye(4)
     affine = np.eye(4)
-    affine[:3, :3] = itk.array_from_matrix(image.GetDirection()) * np.array(image.GetSpacing())
-    affine[:3, 3] = image.GetOrigin()
-    return array.transpose(2, 1, 0), _LPS_TO_RAS @ affine
+    affine[:dims, :dims] = itk.array_from_matrix(image.GetDirection()) * np.array(image.GetSpacing())
+    affine[:dims, 3] = image.GetOrigin()
+    return array.T.reshape(*array.T.shape, *[1] * (3 - dims)), _LPS_TO_RAS @ affine
 
 
 def first_reason(error: Exception) -> str:

@@ -33,7 +33,7 @@ _REPAIR = (
 def read_nifti(path: Path, index: int | None, *, case: str) -> tuple[np.ndarray, np.ndarray, str]:
     """Values (x, y, z) and affine (4, 4) in RAS and mm, not checked, and what is doubtful about where they lie.
 
-    A 4D file with a single volume is a 3D one; of another the volume at ``index`` is read. Where sform and qform are
+    A flat image is a single slice, and a 4D file with a single volume a 3D one; of another 4D file the volume at ``index`` is read. Where sform and qform are
     both set, the sform counts. Units of metres and microns become millimetres. The doubt is "" where there is none.
 
     Raises:
@@ -61,6 +61,8 @@ def read_nifti(path: Path, index: int | None, *, case: str) -> tuple[np.ndarray,
         array = array[..., index].copy()
     while array.ndim > 3 and array.shape[-1] == 1:
         array = array[..., 0]
+    if array.ndim == 2:
+        array = array[..., None]
     if array.ndim > 3:
         raise CaseError(f"{case}: {path} {_not_one_volume(array.shape, path)}")
     return array.astype(array.dtype.newbyteorder("="), copy=False), affine_of(image), _doubt(image)
