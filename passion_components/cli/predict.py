@@ -81,6 +81,9 @@ def predict(
     ] = False,
     label_scheme: SchemeOption = None,
     resample_to: ResampleOption = None,
+    allow_copies: Annotated[
+        bool, typer.Option("--allow-copies", help="Take a copy for a sequence of its own.")
+    ] = False,
     series: SeriesOption = "",
     shard: ShardOption = "",
     force: Annotated[bool, typer.Option("--force", help="Do again what is done already.")] = False,
@@ -110,6 +113,7 @@ def predict(
             probabilities=probabilities,
             label_scheme=label_scheme,
             resample_to=resample_to,
+            allow_copies=allow_copies,
         )
         predict_cases(segmenter, _found(scans, segmenter.spec, series), out, share=share, force=force, page=page)
 
@@ -190,12 +194,14 @@ def _console() -> Iterator[None]:
     outlet = logging.StreamHandler(sys.stdout)
     outlet.setFormatter(_Line())
     logger = logging.getLogger("passion_components")
+    level = logger.level
     logger.addHandler(outlet)
     logger.setLevel(logging.INFO)
     try:
         with logging_redirect_tqdm([logger]):
             yield
     finally:
+        logger.setLevel(level)
         logger.removeHandler(outlet)
 
 

@@ -67,12 +67,14 @@ class Segmenter:
         probabilities: bool,
         label_scheme: str | None,
         resample_to: str | None,
+        allow_copies: bool,
     ) -> None:
         self.model = model
         self.device = device
         self.label_scheme = label_scheme or model.trained.label_scheme
         self.settings: dict[str, Any] = {**model.windows, "amp": amp, "probabilities": probabilities}
-        self.settings |= {"resample_to": resample_to, "label_scheme": self.label_scheme or model.spec.name}
+        self.settings |= {"resample_to": resample_to, "allow_copies": allow_copies}
+        self.settings |= {"label_scheme": self.label_scheme or model.spec.name}
         if overlap is not None:
             self.settings["overlap"] = overlap
         self.inferer = _inferer(model, self.settings, device)
@@ -105,6 +107,7 @@ class Segmenter:
         probabilities: bool = False,
         label_scheme: str | None = None,
         resample_to: str | None = None,
+        allow_copies: bool = False,
     ) -> Segmenter:
         """The network of a bundle, none of whose configs is evaluated.
 
@@ -118,6 +121,7 @@ class Segmenter:
             probabilities: keep the probability of every class as well.
             label_scheme: how label maps are coded; None: as the training's were.
             resample_to: sequence to whose grid the others of a case are brought; None refuses different grids.
+            allow_copies: take a file that holds the voxels of another one for a sequence of its own, which is refused.
 
         Raises:
             UserError: in one line: no such bundle, weights that are not there, damaged or of another network, settings
@@ -131,6 +135,7 @@ class Segmenter:
             probabilities=probabilities,
             label_scheme=label_scheme,
             resample_to=resample_to,
+            allow_copies=allow_copies,
         )
 
     @property
@@ -172,6 +177,7 @@ class Segmenter:
             spacing=trained.spacing,
             roi_size=trained.crop,
             resample_to=self.settings["resample_to"],
+            allow_copies=self.settings["allow_copies"],
         )
         return CaseDataset(cases, chain)
 

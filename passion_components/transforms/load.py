@@ -112,7 +112,7 @@ class LoadModalitiesd(Transform):
             if has_contrast(torch.from_numpy(volume.array.astype(np.float32)), self.foreground):
                 raise CaseError(
                     f"{case}: {name} ({volume.path}) and {other} ({twin.path}) hold the same voxels; a copy is no "
-                    f"sequence of its own: remove the one that it is not, or add --allow_copies True"
+                    f"sequence of its own: remove the one that it is not, or add --allow_copies"
                 )
 
     def _on_one_grid(self, volumes: dict[str, Volume], out: dict[Hashable, Any], case: str) -> Volume:

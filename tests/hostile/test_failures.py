@@ -213,11 +213,11 @@ class TestGpuMemory:
         inferer = ModalityAwareInferer(roi_size=(4, 4, 4))
         slide, places = inferer._slide, []
 
-        def small(volume, predictor):
+        def small(*arguments):
             places.append(inferer.device)
             if inferer.device is None or fail_on_cpu:
                 raise torch.OutOfMemoryError("CUDA out of memory.")
-            return slide(volume, predictor)
+            return slide(*arguments)
 
         inferer._slide = small
         image = torch.rand(1, 2, 6, 4, 4)

@@ -67,6 +67,12 @@ class TestWhatComesOut:
         assert (facts["used"], facts["left_out"]) == (["t1"], ["flair"])
         assert "P2_flair.nii.gz is constant; flair counts as absent" in facts["warnings"]
 
+    def test_a_copy_is_refused_unless_allowed(self, passion, scans):
+        (scans / "P2/P2_flair.nii.gz").write_bytes((scans / "P2/P2_t1.nii.gz").read_bytes())
+        result = passion(scans / "P2")
+        assert result.exit_code == 1 and "hold the same voxels" in result.output
+        assert passion(scans / "P2", "--allow_copies").exit_code == 0
+
 
 class TestHowGood:
     def test_a_poor_subset_is_warned_of_with_the_sequence_that_helps_most(self, passion, scans, out):
