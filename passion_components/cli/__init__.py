@@ -22,7 +22,7 @@ COMMANDS = {
     "report": "Write curves, scores and pictures of runs into one HTML file.",
     "download": "Fetch a bundle, check its hash, unpack it safely and put it in place.",
     "bundles": "List the bundles that were downloaded and, with a source, those that can be had.",
-    "convert-weights": "Convert weights of the published networks or of PASSION's released code.",
+    "convert-weights": "Convert weights of the published networks or of PASSION's released code for the bundles.",
 }
 """Every command and the first line of its help; it is ``app`` in the module of its name."""
 

@@ -23,6 +23,7 @@ from passion_components.data.reading.image_files import split_index, stem
 from passion_components.datasets import DATASETS, DatasetSpec
 from passion_components.engines.failures import error_line
 from passion_components.engines.runs import CasesFailed
+from passion_components.predict.bundle import read_bundle
 from passion_components.predict.runs import Share
 from passion_components.predict.runs import predict as predict_cases
 from passion_components.predict.segmenter import Segmenter, check_sequences
@@ -103,19 +104,19 @@ def predict(
     """
     with _exit_codes(), _console():
         share = Share(int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))).within(_share(shard))
-        segmenter = Segmenter.load(
-            bundle,
-            ckpt=ckpt,
-            dataset=dataset,
+        model = read_bundle(bundle, ckpt=ckpt, dataset=dataset)
+        found = _found(scans, model.spec, series)
+        segmenter = Segmenter(
+            model,
             device=device or _own_gpu(),
             amp=amp,
             overlap=overlap,
             probabilities=probabilities,
-            label_scheme=label_scheme,
+            label_scheme=label_scheme or found.label_scheme,
             resample_to=resample_to,
             allow_copies=allow_copies,
         )
-        predict_cases(segmenter, _found(scans, segmenter.spec, series), out, share=share, force=force, page=page)
+        predict_cases(segmenter, found, out, share=share, force=force, page=page)
 
 
 @contextmanager

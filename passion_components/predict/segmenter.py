@@ -54,30 +54,45 @@ class Segmentation:
 class Segmenter:
     """A network with its weights and all that must be done to scans before and after it.
 
-    Made by :meth:`load`.
+    Args:
+        model: what a bundle says of them.
+        device: where to compute; None: a GPU if there is one.
+        amp: bfloat16 autocast.
+        overlap: share of a window that its neighbour covers again; None: as the bundle has it.
+        probabilities: keep the probability of every class as well.
+        label_scheme: how label maps are coded; None: as the training's were.
+        resample_to: sequence to whose grid the others of a case are brought; None refuses different grids.
+        allow_copies: take a file that holds the voxels of another one for a sequence of its own, which is refused.
+
+    Raises:
+        UserError: weights that are damaged or of another network, or settings that make no sense, in one line.
     """
 
     def __init__(
         self,
         model: BundleModel,
         *,
-        device: torch.device,
-        amp: bool,
-        overlap: float | None,
-        probabilities: bool,
-        label_scheme: str | None,
-        resample_to: str | None,
-        allow_copies: bool,
+        device: str | torch.device | None = None,
+        amp: bool = False,
+        overlap: float | None = None,
+        probabilities: bool = False,
+        label_scheme: str | None = None,
+        resample_to: str | None = None,
+        allow_copies: bool = False,
     ) -> None:
         self.model = model
-        self.device = device
+        self.device = _device(device)
         self.label_scheme = label_scheme or model.trained.label_scheme
-        self.settings: dict[str, Any] = {**model.windows, "amp": amp, "probabilities": probabilities}
-        self.settings |= {"resample_to": resample_to, "allow_copies": allow_copies}
-        self.settings |= {"label_scheme": self.label_scheme or model.spec.name}
-        if overlap is not None:
-            self.settings["overlap"] = overlap
-        self.inferer = _inferer(model, self.settings, device)
+        self.settings: dict[str, Any] = {
+            **model.windows,
+            **({} if overlap is None else {"overlap": overlap}),
+            "amp": amp,
+            "probabilities": probabilities,
+            "resample_to": resample_to,
+            "allow_copies": allow_copies,
+            "label_scheme": self.label_scheme or model.spec.name,
+        }
+        self.inferer = _inferer(model, self.settings, self.device)
         self.network = model.build()
         check_inference(
             trained=model.trained,
@@ -90,24 +105,13 @@ class Segmenter:
             resample_to=resample_to,
         )
         self.weights = load_weights(self.network, ckpt=str(model.weights), output_dir="", bundle_root="")
-        self.network.to(device)
+        self.network.to(self.device)
         known = [self.weights.sha256, str(read_about(model.weights).get("sha256"))]
         self.scores = ShippedScores(model.weights, known, model.trained.modalities)
 
     @classmethod
     def load(
-        cls,
-        bundle: str | Path,
-        *,
-        ckpt: str | Path = "",
-        dataset: str | Path | None = None,
-        device: str | torch.device | None = None,
-        amp: bool = False,
-        overlap: float | None = None,
-        probabilities: bool = False,
-        label_scheme: str | None = None,
-        resample_to: str | None = None,
-        allow_copies: bool = False,
+        cls, bundle: str | Path, *, ckpt: str | Path = "", dataset: str | Path | None = None, **settings: Any
     ) -> Segmenter:
         """The network of a bundle, none of whose configs is evaluated.
 
@@ -115,28 +119,13 @@ class Segmenter:
             bundle: folder, zip, or the name under which it was downloaded.
             ckpt: weights to use; "": the bundle's own.
             dataset: name or JSON file of the data set that the weights belong to; None: the one that they name.
-            device: where to compute; None: a GPU if there is one.
-            amp: bfloat16 autocast.
-            overlap: share of a window that its neighbour covers again; None: as the bundle has it.
-            probabilities: keep the probability of every class as well.
-            label_scheme: how label maps are coded; None: as the training's were.
-            resample_to: sequence to whose grid the others of a case are brought; None refuses different grids.
-            allow_copies: take a file that holds the voxels of another one for a sequence of its own, which is refused.
+            settings: of this class.
 
         Raises:
-            UserError: in one line: no such bundle, weights that are not there, damaged or of another network, settings
-                that make no sense, or values that only an expression in a config tells.
+            UserError: in one line: no such bundle or weights, values that only an expression in a config tells, or as
+                the class.
         """
-        return cls(
-            read_bundle(bundle, ckpt=ckpt, dataset=dataset),
-            device=_device(device),
-            amp=amp,
-            overlap=overlap,
-            probabilities=probabilities,
-            label_scheme=label_scheme,
-            resample_to=resample_to,
-            allow_copies=allow_copies,
-        )
+        return cls(read_bundle(bundle, ckpt=ckpt, dataset=dataset), **settings)
 
     @property
     def spec(self) -> DatasetSpec:

@@ -6,8 +6,10 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
 from passion_components import Segmenter
+from passion_components.cli import app
 from passion_components.data.lists.datalist import Datalist
 from passion_components.datasets import dataset_spec
 from passion_components.engines.weights_input import describe_input
@@ -64,6 +66,20 @@ def test_equal_voxel_by_voxel_to_inference_by_the_configs(of, run, told_weights,
     assert found.image.get_data_dtype() == expected.get_data_dtype()
     assert len(np.unique(values(expected))) > 1
     assert found.facts["used"] == list(files)
+
+
+def test_label_maps_of_a_datalist_are_coded_as_it_says_unless_told_otherwise(told_weights, case, tmp_path):
+    (tmp_path / "list.json").write_text(
+        json.dumps({"label_scheme": "brats2023", "test": [{"case": "P1", **case("brats2020_rfnet")}]})
+    )
+    command = ["predict", tmp_path / "list.json", "--bundle", BUNDLES / "brats2020_rfnet", "--out", tmp_path / "out"]
+    codes = []
+    for words in ([], ["--label-scheme", "brats2020"]):
+        result = CliRunner().invoke(app, list(map(str, [*command, "--ckpt", told_weights("brats2020_rfnet"), *words])))
+        assert result.exit_code == 0, result.output
+        codes.append(values(nib.load(tmp_path / "out/P1/P1_seg.nii.gz")))
+    assert 4 in codes[1]
+    np.testing.assert_array_equal(np.where(codes[1] == 4, 3, codes[1]), codes[0])
 
 
 @pytest.mark.parametrize("of", NAMES)

@@ -157,7 +157,8 @@ class TestFailures:
             ([".", "--dataset", "mine"], "unknown data set 'mine'; accepted: "),
         ],
     )
-    def test_what_cannot_start_ends_in_one_line_with_code_2(self, passion, words, line, out):
+    def test_what_cannot_start_ends_in_one_line_with_code_2(self, passion, scans, words, line, out, monkeypatch):
+        monkeypatch.chdir(scans)
         result = passion(*words)
         assert result.exit_code == 2 and result.output.splitlines()[-1].startswith("error: ")
         assert line in result.output and not out.exists()
