@@ -106,7 +106,7 @@ def _naming(content: Mapping[str, Any]) -> dict[str, Any]:
         raise ValueError("modalities: expected at least one sequence, got none")
     if len(spellings) > _MAX_MODALITIES:
         raise ValueError(
-            f"modalities: got {len(spellings)}; accepted: up to {_MAX_MODALITIES}, because all of their subsets are scored"
+            f"modalities: got {len(spellings)}; accepted: up to {_MAX_MODALITIES}, because all their subsets are scored"
         )
     found: dict[str, Any] = {"name": name, "modalities": tuple(spellings), "spellings": spellings}
     meanings = [(word, key) for key, own in spellings.items() for word in {spelling(each) for each in (key, *own)}]

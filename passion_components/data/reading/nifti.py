@@ -33,8 +33,9 @@ _REPAIR = (
 def read_nifti(path: Path, index: int | None, *, case: str) -> tuple[np.ndarray, np.ndarray, str]:
     """Values (x, y, z) and affine (4, 4) in RAS and mm, not checked, and what is doubtful about where they lie.
 
-    A flat image is a single slice, and a 4D file with a single volume a 3D one; of another 4D file the volume at ``index`` is read. Where sform and qform are
-    both set, the sform counts. Units of metres and microns become millimetres. The doubt is "" where there is none.
+    A flat image is a single slice, and a 4D file with a single volume a 3D one; of another 4D file the volume at
+    ``index`` is read. Where sform and qform are both set, the sform counts. Units of metres and microns become
+    millimetres. The doubt is "" where there is none.
 
     Raises:
         CaseError: not readable to its end, too large, no NIfTI or MGH, no volume at that index, channels instead of

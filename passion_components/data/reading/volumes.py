@@ -36,7 +36,8 @@ def read_volume(path: Path | str, *, case: str, warn: bool = True) -> Volume:
     """Read a 3D image: NIfTI, one volume of a 4D NIfTI file (``file.nii.gz#0``), MGH, NRRD, MetaImage, a DICOM folder
     or one series in it (``folder/#4``).
 
-    A flat image is a single slice; a 4D file with a single volume is a 3D one. Sizes are judged by the header, before values are read.
+    A flat image is a single slice; a 4D file with a single volume is a 3D one. Sizes are judged by the header, before
+    values are read.
 
     Args:
         path: file or folder.
