@@ -15,11 +15,11 @@ RUN pip install --no-cache-dir --no-deps --constraint /tmp/constraints.txt --ind
 COPY --from=wheel /wheels /tmp/wheels
 RUN pip install --no-cache-dir --constraint /tmp/constraints.txt /tmp/wheels/*.whl
 
-# The bundles lie where commands find them by name. Anyone may write in this home, so that with
-# --user "$(id -u):$(id -g)" results belong to the caller.
+# The bundles lie where commands find them by name. Anyone may write in this home, and USER is set because MONAI asks
+# for it, so that with --user "$(id -u):$(id -g)", a number without a name here, results belong to the caller.
 COPY bundles /home/passion/.cache/passion/bundles
 RUN useradd --uid 1000 --home-dir /home/passion passion && chmod -R a+rwX /home/passion
-ENV HOME=/home/passion
+ENV HOME=/home/passion USER=passion
 USER 1000
 WORKDIR /data
 ENTRYPOINT ["passion"]

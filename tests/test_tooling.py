@@ -220,6 +220,7 @@ class TestContainer:
         assert len(installs) == 2 and all("--constraint /tmp/constraints.txt" in line for line in installs)
 
     def test_it_runs_the_command_without_rights_of_root(self):
+        assert self.instructions("ENV") == ["HOME=/home/passion USER=passion"]
         assert self.instructions("USER") == ["1000"] and self.instructions("ENTRYPOINT") == ['["passion"]']
 
     def test_its_python_is_one_that_is_accepted(self):
