@@ -158,7 +158,7 @@ class TestResumedRun:
         with caplog.at_level("WARNING"):
             run("training", "train", epochs=3, batch_size=2, learning_rate=0.002, resume=True, **settings)
         assert (
-            "settings change after epoch 1: learning_rate was 0.003, now 0.002, batch_size was 1, now 2" in caplog.text
+            "settings change after epoch 1: batch_size was 1, now 2, learning_rate was 0.003, now 0.002" in caplog.text
         )
         state = checkpoint(tmp_path / "out")
         assert state["epoch"] == 3
