@@ -17,6 +17,9 @@ STARTS = {
 }
 
 
+SIZE = "240,240,155"
+
+
 def measure_starts(repeats: int) -> list[dict[str, Any]]:
     """CPU and wall seconds of a whole process, the least of all repeats after a first one that fills the disk cache."""
     rows = []
@@ -31,14 +34,24 @@ def measure_loading(folder: Path, cases: int) -> list[dict[str, Any]]:
     from monai.bundle import ConfigParser
 
     bundle = Path(__file__).parents[2] / "bundles" / "brats2020_rfnet"
-    command = [sys.executable, "-m", "passion_components", "phantom", "brats2020", "--out", str(folder)]
-    subprocess.run([*command, "--cases", str(cases + 2)], check=True, capture_output=True)
+    command = [sys.executable, "-m", "passion_components", "phantom", "brain", "--out", str(folder / "phantoms")]
+    subprocess.run([*command, "--cases", str(cases), "--size", SIZE], check=True, capture_output=True)
     parser = ConfigParser()
     parser.read_config(bundle / "configs" / "train.json")
-    parser.update({"bundle_root": str(bundle), "dataset_dir": str(folder), "output_dir": str(folder), "cache": True})
+    parser.update(
+        {
+            "output_dir": str(folder / "run"),
+            "bundle_root": str(bundle),
+            "dataset_dir": str(folder / "phantoms"),
+            "cache": True,
+        }
+    )
     dataset = parser.get_parsed_content("train#dataset")
     rows = []
-    for name, work in (("files", dataset.fill_cache), ("cache", lambda: [dataset[i] for i in range(len(dataset))])):
+    for name, work in (
+        ("files, into the cache", dataset.fill_cache),
+        ("cache", lambda: [dataset[i] for i in range(len(dataset))]),
+    ):
         cpu, wall = time.process_time(), time.perf_counter()
         work()
         seconds = {"cpu": time.process_time() - cpu, "wall": time.perf_counter() - wall}
