@@ -1,4 +1,4 @@
-"""NRRD and MetaImage, read by ITK."""
+"""NRRD and MetaImage, read by ITK; values and affine as an ITK image, and back."""
 
 from __future__ import annotations
 
@@ -69,6 +69,17 @@ def values_and_affine(image: Any) -> tuple[np.ndarray, np.ndarray]:
     affine[:dims, :dims] = itk.array_from_matrix(image.GetDirection()) * np.array(image.GetSpacing())
     affine[:dims, 3] = image.GetOrigin()
     return array.T.reshape(*array.T.shape, *[1] * (3 - dims)), _LPS_TO_RAS @ affine
+
+
+def itk_image(array: np.ndarray, affine: np.ndarray) -> Any:
+    """Values (x, y, z) on a grid without shear, in RAS and mm, as an ITK image of float32."""
+    affine = _LPS_TO_RAS @ affine
+    spacing = np.linalg.norm(affine[:3, :3], axis=0)
+    image: Any = itk.image_from_array(np.ascontiguousarray(array.transpose(2, 1, 0), dtype=np.float32))
+    image.SetSpacing(spacing.tolist())
+    image.SetDirection(np.ascontiguousarray(affine[:3, :3] / spacing))
+    image.SetOrigin(affine[:3, 3].tolist())
+    return image
 
 
 def first_reason(error: Exception) -> str:
