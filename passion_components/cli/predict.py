@@ -56,6 +56,10 @@ ResampleOption = Annotated[
     str | None,
     typer.Option(metavar="SEQUENCE", help="Bring the other sequences of a case to its grid.", show_default=False),
 ]
+RegisterOption = Annotated[
+    str | None,
+    typer.Option(metavar="SEQUENCE", help="Align the other sequences of a case to it first.", show_default=False),
+]
 SeriesOption = Annotated[
     str, typer.Option(metavar="t1=4,...", help="Numbers of DICOM series, chosen by hand.", show_default=False)
 ]
@@ -82,6 +86,7 @@ def predict(
     ] = False,
     label_scheme: SchemeOption = None,
     resample_to: ResampleOption = None,
+    register_to: RegisterOption = None,
     allow_copies: Annotated[
         bool, typer.Option("--allow-copies", help="Take a copy for a sequence of its own.")
     ] = False,
@@ -114,6 +119,7 @@ def predict(
             probabilities=probabilities,
             label_scheme=label_scheme or found.label_scheme,
             resample_to=resample_to,
+            register_to=register_to,
             allow_copies=allow_copies,
         )
         predict_cases(segmenter, found, out, share=share, force=force, page=page)

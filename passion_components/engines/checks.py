@@ -22,6 +22,7 @@ from passion_components.handlers.checkpoint import STATE_FILE, checkpoints_in
 from passion_components.inferers.modality_aware import ModalityAwareInferer
 from passion_components.metrics import scores
 from passion_components.presence import subset_table
+from passion_components.transforms.register import check_register_to
 
 logger = logging.getLogger(__name__)
 
@@ -75,6 +76,7 @@ def check_training(
     datalist: Datalist,
     label_scheme: str | None,
     resample_to: str | None,
+    register_to: str | None,
     output_dir: Path | str,
     resume: bool | str,
     epochs: int,
@@ -101,7 +103,7 @@ def check_training(
         datalist.missing_rates(modalities)
     if "pdt" in presence_sampling:
         _warn_of_incomplete_cases(datalist, modalities)
-    _check_reading(spec, modalities, label_scheme=label_scheme, resample_to=resample_to)
+    _check_reading(spec, modalities, label_scheme=label_scheme, resample_to=resample_to, register_to=register_to)
     check_windows(network=network, spacing=spacing, inferer=inferer)
 
 
@@ -117,6 +119,7 @@ def check_evaluation(
     part: str,
     label_scheme: str | None,
     resample_to: str | None,
+    register_to: str | None,
     policy: str,
     metrics: Sequence[str],
     min_region_voxels: Mapping[str, int],
@@ -129,7 +132,7 @@ def check_evaluation(
     window = check_windows(network=network, spacing=spacing, inferer=inferer)
     check_weights(trained, spec=spec, modalities=modalities, spacing=spacing, roi_size=window)
     check_cases(datalist=datalist, part=part, modalities=modalities)
-    _check_reading(spec, modalities, label_scheme=label_scheme, resample_to=resample_to)
+    _check_reading(spec, modalities, label_scheme=label_scheme, resample_to=resample_to, register_to=register_to)
     with _in_one_line():
         scores.check_scoring(spec.regions, policy=policy, metrics=metrics, min_region_voxels=min_region_voxels)
 
@@ -144,6 +147,7 @@ def check_inference(
     inferer: ModalityAwareInferer,
     label_scheme: str | None,
     resample_to: str | None,
+    register_to: str | None,
 ) -> None:
     """Refuse an inference that cannot start; :func:`checked_scans` does so for what lies in the folder.
 
@@ -152,7 +156,7 @@ def check_inference(
     """
     window = check_windows(network=network, spacing=spacing, inferer=inferer)
     check_weights(trained, spec=spec, modalities=modalities, spacing=spacing, roi_size=window)
-    _check_reading(spec, modalities, label_scheme=label_scheme, resample_to=resample_to)
+    _check_reading(spec, modalities, label_scheme=label_scheme, resample_to=resample_to, register_to=register_to)
 
 
 def _check_modalities(modalities: Sequence[str], spec: DatasetSpec) -> None:
@@ -166,9 +170,16 @@ def _check_modalities(modalities: Sequence[str], spec: DatasetSpec) -> None:
 
 
 def _check_reading(
-    spec: DatasetSpec, modalities: Sequence[str], *, label_scheme: str | None, resample_to: str | None
+    spec: DatasetSpec,
+    modalities: Sequence[str],
+    *,
+    label_scheme: str | None,
+    resample_to: str | None,
+    register_to: str | None,
 ) -> None:
     check_choice(name="resample_to", value=resample_to, accepted=modalities)
+    check_choice(name="register_to", value=register_to, accepted=modalities)
+    check_register_to(register_to, resample_to)
     check_choice(name="label_scheme", value=label_scheme, accepted=list(spec.label_schemes))
 
 

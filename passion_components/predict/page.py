@@ -60,7 +60,8 @@ def _case(
     try:
         coded = spec.with_scheme(facts["settings"]["label_scheme"])
         label_map = output_dir / case / facts["label_map"]
-        frames, best = frames_of(case, {name: files[name] for name in used}, label_map, coded)
+        moved = {name: found["matrix"] for name, found in facts["aligned"].items()}
+        frames, best = frames_of(case, {name: files[name] for name in used}, label_map, coded, moved)
     except (ValueError, OSError) as error:
         yield html.paragraph(f"no pictures: {error}", "missing")
     else:

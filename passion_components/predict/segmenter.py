@@ -62,6 +62,7 @@ class Segmenter:
         probabilities: keep the probability of every class as well.
         label_scheme: how label maps are coded; None: as the training's were.
         resample_to: sequence to whose grid the others of a case are brought; None refuses different grids.
+        register_to: sequence that the others of a case are aligned to rigidly; None takes their headers' word.
         allow_copies: take a file that holds the voxels of another one for a sequence of its own, which is refused.
 
     Raises:
@@ -78,6 +79,7 @@ class Segmenter:
         probabilities: bool = False,
         label_scheme: str | None = None,
         resample_to: str | None = None,
+        register_to: str | None = None,
         allow_copies: bool = False,
     ) -> None:
         self.model = model
@@ -89,6 +91,7 @@ class Segmenter:
             "amp": amp,
             "probabilities": probabilities,
             "resample_to": resample_to,
+            "register_to": register_to,
             "allow_copies": allow_copies,
             "label_scheme": self.label_scheme or model.spec.name,
         }
@@ -103,6 +106,7 @@ class Segmenter:
             inferer=self.inferer,
             label_scheme=self.label_scheme,
             resample_to=resample_to,
+            register_to=register_to,
         )
         self.weights = load_weights(self.network, ckpt=str(model.weights), output_dir="", bundle_root="")
         self.network.to(self.device)
@@ -136,7 +140,7 @@ class Segmenter:
         """The label map of one case, from whatever sequences it has.
 
         Args:
-            scans: sequence -> its file or image; all on one grid unless ``resample_to`` names one of them.
+            scans: sequence -> its file or image; on one grid unless one is named to resample or to register to.
             case: name for messages.
 
         Raises:
@@ -166,6 +170,7 @@ class Segmenter:
             spacing=trained.spacing,
             roi_size=trained.crop,
             resample_to=self.settings["resample_to"],
+            register_to=self.settings["register_to"],
             allow_copies=self.settings["allow_copies"],
         )
         return CaseDataset(cases, chain)
@@ -223,6 +228,9 @@ class Segmenter:
             "label_map": prediction_files("", item["case"])[0].name,
             "codes": {
                 str(code): self.spec.classes[index] for code, index in self.spec.codes(self.label_scheme).items()
+            },
+            "aligned": {
+                name: {**found, "matrix": found["matrix"].tolist()} for name, found in item.get("aligned", {}).items()
             },
             "regions": regions_of(class_map, volumes, self.spec),
             "expected": None if expected is None else _plain(expected),

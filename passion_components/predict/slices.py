@@ -6,13 +6,14 @@ import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image, ImageColor
 from scipy import ndimage
 
 from passion_components.data.reading.resample import resample
-from passion_components.data.reading.volumes import Volume, read_volume
+from passion_components.data.reading.volumes import Volume, moved_volume, read_volume
 from passion_components.datasets import DatasetSpec
 from passion_components.reports import slices
 from passion_components.reports.figures import COLOURS
@@ -35,7 +36,9 @@ class Frame:
     jpeg: bytes
 
 
-def frames_of(case: str, files: Mapping[str, str], label_map: Path, spec: DatasetSpec) -> tuple[list[Frame], int]:
+def frames_of(
+    case: str, files: Mapping[str, str], label_map: Path, spec: DatasetSpec, moved: Mapping[str, Any] | None = None
+) -> tuple[list[Frame], int]:
     """Pictures of at most :data:`MAX_SLICES` slices, evenly spread, and the number of the one with most that was found.
 
     Args:
@@ -43,13 +46,17 @@ def frames_of(case: str, files: Mapping[str, str], label_map: Path, spec: Datase
         files: used sequence -> file.
         label_map: what was found in them, on the grid of one of them.
         spec: the data set, with the label codes of the map.
+        moved: sequence -> (4, 4), where it was aligned, from where its header places it to where it was taken to lie.
 
     Raises:
         CaseError: a file that cannot be read.
     """
     found = read_volume(label_map, case=case)
     labels, spacing = slices.upright(found, spec)
-    images = [_on_grid(read_volume(file, case=case), found, spec) for file in files.values()]
+    volumes = [
+        moved_volume(read_volume(file, case=case), (moved or {}).get(name, np.eye(4))) for name, file in files.items()
+    ]
+    images = [_on_grid(volume, found, spec) for volume in volumes]
     tissue = [slices.foreground(image, spec) for image in images]
     box = slices.bounding_box([np.any(mask, axis=2) for mask in tissue])
     windows = [slices.window(image, mask) for image, mask in zip(images, tissue, strict=True)]

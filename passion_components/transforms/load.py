@@ -82,7 +82,7 @@ class LoadModalitiesd(Transform):
         reference = self._on_one_grid(volumes, out, case)
         if any(volumes[name] is not as_read[name] for name in volumes):
             self._refuse_copies(volumes, case)
-        channels = {name: _finite(volume, case) for name, volume in volumes.items()}
+        channels = {name: finite(volume, case) for name, volume in volumes.items()}
         present = [name for name, channel in channels.items() if has_contrast(channel, self.foreground)]
         if not present:
             names = ", ".join(shown_name(volume.path) for volume in volumes.values())
@@ -130,7 +130,7 @@ class LoadModalitiesd(Transform):
         reference = volumes[self.resample_to]
         for name, volume in volumes.items():
             if not volume.grid.matches(reference.grid):
-                outside = self.background(_finite(volume, case))
+                outside = self.background(finite(volume, case))
                 array = resample(volume.array, volume.grid, reference.grid, mode="bilinear", outside=outside)
                 volumes[name] = Volume(array, reference.grid, volume.path)
         for key in labels:
@@ -150,7 +150,7 @@ def _same_voxels(one: np.ndarray, other: np.ndarray) -> bool:
     )
 
 
-def _finite(volume: Volume, case: str) -> torch.Tensor:
+def finite(volume: Volume, case: str) -> torch.Tensor:
     """The volume in float32.
 
     Raises:

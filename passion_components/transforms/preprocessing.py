@@ -8,9 +8,9 @@ from monai.transforms import CenterSpatialCropd, Compose, CropForegroundd, Orien
 
 from passion_components.datasets import DatasetSpec
 from passion_components.transforms.foreground import foreground_rule
-from passion_components.transforms.load import LoadModalitiesd
 from passion_components.transforms.normalise import NormalizeModalitiesd
 from passion_components.transforms.pad import PadModalitiesd
+from passion_components.transforms.register import loading
 from passion_components.transforms.skull import WarnIfExtractedd, WarnIfNormalisedd, WarnUnlessExtractedd
 from passion_components.transforms.slices import WarnUnlessAxiald
 
@@ -24,6 +24,7 @@ def preprocessing(
     spacing: Sequence[float],
     roi_size: Sequence[int],
     resample_to: str | None = None,
+    register_to: str | None = None,
     allow_copies: bool = False,
 ) -> Compose:
     """What reads a case and brings it to a network's orientation, spacing and intensities.
@@ -35,13 +36,20 @@ def preprocessing(
         modalities: names of the channels, in order.
         spacing: millimetres per voxel, one number per spatial dimension; slices stay where they are.
         roi_size: voxels of a window, one number per spatial dimension.
-        resample_to: as of :class:`LoadModalitiesd`.
-        allow_copies: as of :class:`LoadModalitiesd`.
+        resample_to: as of :class:`~passion_components.transforms.load.LoadModalitiesd`.
+        register_to: sequence that the others are aligned to; None: they lie where their headers say.
+        allow_copies: as of :class:`~passion_components.transforms.load.LoadModalitiesd`.
     """
     beyond = [-1] * (3 - spec.spatial_dims)
     window = [*roi_size, *beyond]
     steps: list[Callable] = [
-        LoadModalitiesd(modalities, foreground=spec.foreground, resample_to=resample_to, allow_copies=allow_copies)
+        loading(
+            modalities,
+            foreground=spec.foreground,
+            resample_to=resample_to,
+            register_to=register_to,
+            allow_copies=allow_copies,
+        )
     ]
     if spec.orientation is not None:
         steps.append(Orientationd(_KEYS, axcodes=spec.orientation, labels=None, allow_missing_keys=True))

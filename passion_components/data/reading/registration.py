@@ -15,7 +15,7 @@ from passion_components.data.errors import CaseError, UserError, by
 from passion_components.data.reading.grid import Grid
 from passion_components.data.reading.itk_images import itk_image
 from passion_components.data.reading.resample import resample
-from passion_components.data.reading.volumes import Volume
+from passion_components.data.reading.volumes import Volume, moved_volume
 
 _SETTINGS = {"NumberOfSpatialSamples": "4096", "NumberOfHistogramBins": "64", "WriteResultImage": "false"}
 """Where we differ from elastix's own settings for rigid alignment: mutual information, four resolutions, one seed."""
@@ -47,7 +47,7 @@ class Alignment:
     after: float
 
     def line(self) -> str:
-        """All of it, in words."""
+        """All but the matrix, in words."""
         return (
             f"moved by {self.millimetres:.1f} mm, turned by {self.degrees:.1f} degrees, normalised mutual information "
             f"{self.before:.3f} before and {self.after:.3f} after"
@@ -108,7 +108,7 @@ def align(moving: Volume, fixed: Volume, *, outside: float, case: str) -> tuple[
         before=before,
         after=after,
     )
-    array = resample(moving.array, _moved(moving.grid, matrix), fixed.grid, mode="bilinear", outside=outside)
+    array = resample(moving.array, moved_volume(moving, matrix).grid, fixed.grid, mode="bilinear", outside=outside)
     return replace(moving, array=array, grid=fixed.grid), alignment
 
 
@@ -117,10 +117,6 @@ def _not_aligned(moving: Volume, fixed: Volume, reason: str, case: str) -> CaseE
         f"{case}: {moving.path} cannot be aligned to {fixed.path} ({reason}); expected two scans of one body part that "
         f"overlap: look at both, leave one out, or align them by hand"
     )
-
-
-def _moved(grid: Grid, matrix: np.ndarray) -> Grid:
-    return replace(grid, affine=matrix @ grid.affine)
 
 
 def shared_information(moving: Volume, fixed: Volume, *, outside: float) -> Callable[[np.ndarray], float]:
@@ -134,7 +130,8 @@ def shared_information(moving: Volume, fixed: Volume, *, outside: float) -> Call
     bins = _binned(coarse)
 
     def once_moved(matrix: np.ndarray) -> float:
-        values = resample(moving.array, _moved(moving.grid, matrix), points, mode="bilinear", outside=outside)
+        grid = moved_volume(moving, matrix).grid
+        values = resample(moving.array, grid, points, mode="bilinear", outside=outside)
         joint = np.bincount(bins * _BINS + _binned(values), minlength=_BINS**2).reshape(_BINS, _BINS) / len(bins)
         both = _entropy(joint)
         return (_entropy(joint.sum(0)) + _entropy(joint.sum(1))) / both if both else 1.0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 
@@ -84,6 +84,11 @@ def read_volume(path: Path | str, *, case: str, warn: bool = True) -> Volume:
     if doubt and warn:
         _warn_once(f"{case}: {path}: {doubt}")
     return Volume(array, Grid(shown_name(path), array.shape, affine), Path(path), doubt)
+
+
+def moved_volume(volume: Volume, matrix: np.ndarray) -> Volume:
+    """The same values elsewhere: what lay at a point lies at ``matrix`` (4, 4; RAS, mm) times it."""
+    return replace(volume, grid=replace(volume.grid, affine=np.asarray(matrix) @ volume.grid.affine))
 
 
 def non_finite_problem(path: Path | str, count: int) -> str:

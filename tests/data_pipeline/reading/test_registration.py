@@ -11,7 +11,7 @@ from passion_components.data.errors import CaseError, UserError
 from passion_components.data.phantoms.brain import draw_brain
 from passion_components.data.reading import registration
 from passion_components.data.reading.grid import Grid
-from passion_components.data.reading.volumes import Volume
+from passion_components.data.reading.volumes import Volume, moved_volume
 
 SIZE = (60, 60, 40)
 AFFINE = np.array([[-3.0, 0, 0, 90], [0, -3, 0, 80], [0, 0, 4, -70], [0, 0, 0, 1]])
@@ -36,10 +36,6 @@ def rigid(degrees, axis, shift, volume):
     return matrix
 
 
-def moved(volume, matrix):
-    return replace(volume, grid=replace(volume.grid, affine=matrix @ volume.grid.affine))
-
-
 def left_over(matrix, volume):
     """How far (mm, at most, and degrees) the head in a volume moved by ``matrix`` lies from where it was."""
     head = np.argwhere(volume.array > 100)[::7]
@@ -61,7 +57,9 @@ class TestAlignment:
     )
     def test_known_turns_and_shifts_come_back_under_1_mm_and_1_degree(self, sequences, name, degrees, axis, shift):
         askew = rigid(degrees, axis, shift, sequences[name])
-        volume, found = registration.align(moved(sequences[name], askew), sequences["t1"], outside=0.0, case="P1")
+        volume, found = registration.align(
+            moved_volume(sequences[name], askew), sequences["t1"], outside=0.0, case="P1"
+        )
         apart, turned = left_over(found.matrix @ askew, sequences[name])
         assert apart < 1 and turned < 1
         assert found.degrees == pytest.approx(degrees, abs=1)
@@ -78,7 +76,7 @@ class TestAlignment:
         array = whole.array.transpose(1, 2, 0)[::2]
         other = Volume(array, Grid("t2", array.shape, affine), whole.path)
         askew = rigid(6, (1, 1, 0), (5, 5, -8), other)
-        volume, found = registration.align(moved(other, askew), sequences["t1"], outside=0.0, case="P1")
+        volume, found = registration.align(moved_volume(other, askew), sequences["t1"], outside=0.0, case="P1")
         apart, turned = left_over(found.matrix @ askew, other)
         assert apart < 1 and turned < 1
         assert volume.array.shape == SIZE
