@@ -51,6 +51,9 @@ OverlapOption = Annotated[
     float | None, typer.Option(help="Share of a window that its neighbour covers.", show_default="the bundle's")
 ]
 ProbabilitiesOption = Annotated[bool, typer.Option("--probabilities", help="Write those of every class as well.")]
+DicomSegOption = Annotated[
+    bool, typer.Option("--dicom-seg", help="Write a DICOM SEG object that refers to the source series as well.")
+]
 SchemeOption = Annotated[str | None, typer.Option(help="How label maps are coded.", show_default="as in training")]
 ResampleOption = Annotated[
     str | None,
@@ -84,6 +87,7 @@ def predict(
     page: Annotated[
         bool, typer.Option("--page", help="Show all cases on one HTML page, OUT/predictions.html.")
     ] = False,
+    dicom_seg: DicomSegOption = False,
     label_scheme: SchemeOption = None,
     resample_to: ResampleOption = None,
     register_to: RegisterOption = None,
@@ -122,7 +126,7 @@ def predict(
             register_to=register_to,
             allow_copies=allow_copies,
         )
-        predict_cases(segmenter, found, out, share=share, force=force, page=page)
+        predict_cases(segmenter, found, out, share=share, force=force, page=page, dicom_seg=dicom_seg)
 
 
 @contextmanager

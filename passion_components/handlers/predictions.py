@@ -61,7 +61,7 @@ class PredictionWriter:
         case, image = item["case"], item["image"]
         scan = image.meta["filename_or_obj"]
         class_map = output["pred"][0]
-        path, path_of_probabilities = prediction_files(self.output_dir, case)
+        path, path_of_probabilities, _ = prediction_files(self.output_dir, case)
         write_label_map(path, class_map, scan, self.spec, self.label_scheme)
         if "pred_probabilities" in output:
             write_probabilities(path_of_probabilities, output["pred_probabilities"][0], scan)
@@ -111,10 +111,11 @@ def region_volumes(class_map: Tensor, affine: Tensor, spec: DatasetSpec) -> dict
     return {name: float(counts[list(classes)].sum() * voxel) for name, classes in spec.regions.items()}
 
 
-def prediction_files(output_dir: Path | str, case: str) -> tuple[Path, Path]:
-    """Where the label map and the probabilities of a case go."""
-    folder = Path(output_dir) / case
-    return folder / f"{case}_seg.nii.gz", folder / f"{case}_probabilities.nii.gz"
+def prediction_files(output_dir: Path | str, case: str) -> tuple[Path, Path, Path]:
+    """Where the label map, the probabilities and the DICOM SEG object of a case go."""
+    names = (f"{case}_seg.nii.gz", f"{case}_probabilities.nii.gz", f"{case}_seg.dcm")
+    label_map, probabilities, dicom_seg = (Path(output_dir) / case / name for name in names)
+    return label_map, probabilities, dicom_seg
 
 
 def remove_predictions(output_dir: Path | str, case: str, **inputs: str) -> None:

@@ -9,13 +9,16 @@ from pathlib import Path
 from typing import Any
 
 from ignite.engine import Engine, Events
+from monai.transforms import Compose
 
 from passion_components.data.layouts.scans import ScanFolder
 from passion_components.data.outputs import check_replaceable, locked
+from passion_components.data.training.dataset import CaseDataset
 from passion_components.engines.failures import in_words, try_folder
 from passion_components.engines.runs import segment
 from passion_components.engines.weights import warn_of_training_cases
 from passion_components.handlers.predictions import PredictionWriter, prediction_files
+from passion_components.predict.dicom_seg import DicomSegWriter, check_can_write, from_classic_series
 from passion_components.predict.facts import collected_warnings, read_facts, write_facts, write_table
 from passion_components.predict.page import TITLE, write_page
 from passion_components.predict.segmenter import Segmenter
@@ -48,6 +51,7 @@ def predict(
     share: Share = Share(),
     force: bool = False,
     page: bool = False,
+    dicom_seg: bool = False,
 ) -> None:
     """Segment cases into ``output_dir/<case>/``; what fails is listed and does not stop the rest.
 
@@ -62,11 +66,14 @@ def predict(
         share: the part of the cases that this process does.
         force: do again what is done already.
         page: show these cases on an HTML page, ``predictions.html``.
+        dicom_seg: write label maps as DICOM SEG objects as well; cases whose label map refers to no series fail.
 
     Raises:
         CasesFailed: at the end, if a case failed.
-        UserError: nothing can be written, or another process does this part.
+        UserError: nothing can be written, another process does this part, or highdicom is not installed.
     """
+    if dicom_seg:
+        check_can_write()
     mine = replace(
         scans,
         cases=scans.cases[share.index :: share.of],
@@ -82,9 +89,10 @@ def predict(
         if page:
             check_replaceable(page_file, TITLE)
         with locked(output_dir, f"inference{share.name}"):
-            cases = mine.cases if force else _without_done(segmenter, mine.cases, output_dir)
+            cases = mine.cases if force else _without_done(segmenter, mine.cases, output_dir, dicom_seg)
+            todo = replace(mine, cases=cases)
             try:
-                _segment(segmenter, replace(mine, cases=cases), output_dir, failures=f"failures{share.name}.json")
+                _segment(segmenter, todo, output_dir, failures=f"failures{share.name}.json", dicom_seg=dicom_seg)
             finally:
                 write_table(output_dir)
                 if page:
@@ -94,18 +102,22 @@ def predict(
     in_words(run, interrupted="the cases that are done are kept, the same command does the others")
 
 
-def _segment(segmenter: Segmenter, scans: ScanFolder, output_dir: Path, *, failures: str) -> None:
+def _segment(segmenter: Segmenter, scans: ScanFolder, output_dir: Path, *, failures: str, dicom_seg: bool) -> None:
     """Segment cases, with facts beside each."""
     names = [case["case"] for case in scans.cases]
     warn_of_training_cases(segmenter.weights, names)
     with collected_warnings(names) as warnings:
-        handlers = [
-            PredictionWriter(spec=segmenter.spec, output_dir=output_dir, label_scheme=segmenter.label_scheme),
-            _FactsWriter(segmenter, scans.cases, output_dir, warnings),
+        handlers: list[Any] = [
+            PredictionWriter(spec=segmenter.spec, output_dir=output_dir, label_scheme=segmenter.label_scheme)
         ]
+        dataset = segmenter.dataset(scans.cases)
+        if dicom_seg:
+            handlers.append(DicomSegWriter(spec=segmenter.spec, output_dir=output_dir, bundle=segmenter.model.name))
+            dataset = CaseDataset(scans.cases, Compose([dataset.preprocessing, from_classic_series]))
+        handlers.append(_FactsWriter(segmenter, scans.cases, output_dir, warnings))
         segment(
             evaluator=segmenter.evaluator(handlers),
-            dataset=segmenter.dataset(scans.cases),
+            dataset=dataset,
             scans=scans,
             output_dir=output_dir,
             failures=failures,
@@ -113,20 +125,21 @@ def _segment(segmenter: Segmenter, scans: ScanFolder, output_dir: Path, *, failu
         )
 
 
-def _without_done(segmenter: Segmenter, cases: Sequence[dict[str, str]], output_dir: Path) -> list[dict[str, str]]:
+def _without_done(
+    segmenter: Segmenter, cases: Sequence[dict[str, str]], output_dir: Path, dicom_seg: bool
+) -> list[dict[str, str]]:
     """The cases whose predictions are not there yet, or were made of something else."""
-    left = [case for case in cases if not _is_done(segmenter, case, output_dir)]
+    left = [case for case in cases if not _is_done(segmenter, case, output_dir, dicom_seg)]
     if len(left) < len(cases):
         logger.info("%d of %d cases are done already; --force does them again", len(cases) - len(left), len(cases))
     return left
 
 
-def _is_done(segmenter: Segmenter, case: Mapping[str, str], output_dir: Path) -> bool:
+def _is_done(segmenter: Segmenter, case: Mapping[str, str], output_dir: Path, dicom_seg: bool) -> bool:
     facts = read_facts(output_dir, case["case"])
-    label_map, probabilities = prediction_files(output_dir, case["case"])
-    if facts is None or not label_map.is_file():
-        return False
-    if segmenter.settings["probabilities"] and not probabilities.is_file():
+    label_map, probabilities, seg = prediction_files(output_dir, case["case"])
+    wanted_files = {label_map: True, probabilities: segmenter.settings["probabilities"], seg: dicom_seg}
+    if facts is None or not all(path.is_file() for path, wanted in wanted_files.items() if wanted):
         return False
     wanted = segmenter.fingerprint({name: file for name, file in case.items() if name != "case"})
     return _content(facts) == _content(wanted)

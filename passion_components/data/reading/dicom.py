@@ -49,7 +49,7 @@ def read_dicom_series(folder: Path, *, case: str, number: int | None = None) -> 
             raise CaseError(
                 f"{case}: {folder} holds colours; expected one grey value per voxel: export the scan itself"
             )
-        if any(image.frames > 1 or image.tags.get("kind") in _ENHANCED for image in images):
+        if _is_enhanced(images):
             return _read_by_dcm2niix(images, folder, case)
         try:
             images, third = _stacked(images)
@@ -69,6 +69,31 @@ def read_dicom_series(folder: Path, *, case: str, number: int | None = None) -> 
         if third is not None:
             affine[:3, 2] = third * [-1, -1, 1]
         return values, affine
+
+
+def slice_files(folder: Path, unpacked: Path, *, case: str, number: int | None = None) -> list[Path]:
+    """The files of a classic series, one a slice, in the order in which :func:`read_dicom_series` stacks them.
+
+    Args:
+        folder: with the files.
+        unpacked: folder for what is compressed.
+        case: how the case is called in messages.
+        number: of the series, where the folder holds several.
+
+    Raises:
+        CaseError: as there, or enhanced multi-frame files.
+    """
+    images = _images(folder, number, unpacked, case)
+    if _is_enhanced(images):
+        raise CaseError(f"{case}: {folder} is enhanced multi-frame DICOM; accepted: a classic series: export it as one")
+    try:
+        return [image.path for image in _stacked(images)[0]]
+    except ValueError as error:
+        raise CaseError(f"{case}: {folder} {error}") from None
+
+
+def _is_enhanced(images: Sequence[Image]) -> bool:
+    return any(image.frames > 1 or image.tags.get("kind") in _ENHANCED for image in images)
 
 
 def _images(folder: Path, number: int | None, unpacked: Path, case: str) -> list[Image]:
