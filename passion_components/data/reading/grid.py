@@ -58,13 +58,14 @@ class Grid:
         return f"{by(self.shape)} with affine ({rows})"
 
 
-RESAMPLE = (
-    "register them; or, where they are registered, add --resample-to and the name of the sequence whose grid counts"
+ALIGN_OR_RESAMPLE = (
+    "add --register-to and the name of the sequence that the others are aligned to; or, where they lie right already, "
+    "add --resample-to and the name of the sequence whose grid counts"
 )
 """What to do about files on different grids, for commands that take sequences."""
 
 
-def check_one_grid(grids: Sequence[Grid], *, case: str, remedy: str = RESAMPLE) -> None:
+def check_one_grid(grids: Sequence[Grid], *, case: str, remedy: str = ALIGN_OR_RESAMPLE) -> None:
     """Refuse volumes of one case that lie on different grids.
 
     Raises:
