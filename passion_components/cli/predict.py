@@ -8,6 +8,7 @@ import re
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated
 
@@ -180,8 +181,15 @@ def _found(words: Sequence[str], spec: DatasetSpec, series: str) -> ScanFolder:
 
 
 def _by_name(words: Sequence[str], spec: DatasetSpec) -> Iterator[tuple[str, str]]:
-    accepted = " ".join(f"--{name} FILE" for name in spec.modalities)
+    names = spec.modalities
+    accepted = " ".join(f"--{name} FILE" for name in names)
     left = list(words)
+    strange = next((word for word in words if word.startswith("--") and word[2:].partition("=")[0] not in names), None)
+    if strange is not None:
+        raise UserError(
+            f"no such option {strange.partition('=')[0]}{_meant(strange)}; sequences of {spec.name} are {accepted}; "
+            f"see --help for the others"
+        )
     seen: set[str] = set()
     while left:
         word = left.pop(0)
@@ -189,14 +197,17 @@ def _by_name(words: Sequence[str], spec: DatasetSpec) -> Iterator[tuple[str, str
         if not name.startswith("--"):
             raise UserError(f"{word!r}: one SCANS is accepted, or sequences by name: {accepted}")
         name = name[2:]
-        if name not in spec.modalities:
-            raise UserError(
-                f"no such option --{name}; sequences of {spec.name} are {accepted}; see --help for the others"
-            )
         if name in seen or (not given and not left):
             raise UserError(f"--{name}: expected one file after it, once")
         seen.add(name)
         yield name, file if given else left.pop(0)
+
+
+def _meant(option: str) -> str:
+    """A hint at the option of this command that is spelt almost so."""
+    known = [name for parameter in typer.main.get_command(app).params for name in parameter.opts]
+    close = get_close_matches(option.partition("=")[0], known, n=1, cutoff=0.75)
+    return f" (did you mean {close[0]}?)" if close else ""
 
 
 @contextmanager

@@ -320,7 +320,8 @@ def _report(failed: Sequence[tuple[str, str]], total: int, path: Path) -> None:
     """Say how many cases are done; list the failures in ``path`` and raise where there are any."""
     done = f"{total - len(failed)} of {total} cases done"
     if not failed:
-        logger.info(done)
+        if total:
+            logger.info(done)
         return
     text = json.dumps([{"case": case, "reason": reason} for case, reason in failed], indent=2)
     write_text_atomically(path, text + "\n")

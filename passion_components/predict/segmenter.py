@@ -20,6 +20,7 @@ from passion_components.data.training.dataset import CaseDataset
 from passion_components.datasets import DatasetSpec
 from passion_components.engines.checks import check_inference
 from passion_components.engines.evaluator import SubsetEvaluator
+from passion_components.engines.failures import error_line
 from passion_components.engines.weights import load_weights
 from passion_components.engines.weights_input import read_about
 from passion_components.handlers.predictions import prediction_files, region_volumes
@@ -144,10 +145,19 @@ class Segmenter:
             case: name for messages.
 
         Raises:
-            UserError: no such sequence, a file that cannot be read, different grids.
+            UserError: no such sequence, a file that cannot be read, different grids, in one line.
         """
         check_sequences(scans, self.spec)
         checked_case_name(case, "case")
+        try:
+            return self._segment(scans, case)
+        except Exception as error:
+            line = error_line(error)
+            if line is None:
+                raise
+            raise UserError(line) from error
+
+    def _segment(self, scans: Mapping[str, str | Path | nib.Nifti1Image], case: str) -> Segmentation:
         with tempfile.TemporaryDirectory() as folder, collected_warnings([case]) as warnings:
             files = {name: str(_file_of(scans[name], Path(folder) / f"{case}_{name}.nii")) for name in scans}
             evaluator = self.evaluator()
@@ -280,9 +290,16 @@ def _device(named: str | torch.device | None) -> torch.device:
     if named is None:
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
-        return torch.device(named)
-    except RuntimeError as error:
-        raise UserError(f"--device {named}: accepted are cpu, cuda, and cuda:1 and so on") from error
+        device = torch.device(named)
+    except RuntimeError:
+        device = None
+    if device is None or device.type not in ("cpu", "cuda"):
+        raise UserError(f"--device {named}: accepted are cpu, cuda, and cuda:1 and so on")
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise UserError(
+            f"--device {named}: {torch.cuda.device_count()} GPUs can be used here; take another, or --device cpu"
+        )
+    return device
 
 
 def _file_of(scan: str | Path | nib.Nifti1Image, path: Path) -> Path | str:
@@ -290,5 +307,7 @@ def _file_of(scan: str | Path | nib.Nifti1Image, path: Path) -> Path | str:
     if isinstance(scan, str | Path):
         file, index = split_index(scan)
         return f"{file.absolute()}#{index}" if index is not None else file.absolute()
+    if not isinstance(scan, nib.Nifti1Image):
+        raise UserError(f"{path.stem}: is a {type(scan).__name__}; accepted: a file, or an image of nibabel (NIfTI)")
     nib.save(scan, path)
     return path

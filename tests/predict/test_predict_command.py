@@ -122,6 +122,14 @@ class TestDoneAlready:
         (bundle / "models/model.safetensors").unlink()
         assert redone() == ["P0", "P1", "P2"]
 
+    @pytest.mark.parametrize("name", ["scans", "weights", "expected", "regions"])
+    def test_facts_that_were_changed_are_made_again(self, passion, scans, out, table, name):
+        passion(scans)
+        path = out / "P1" / "predictions.json"
+        path.write_text(json.dumps(facts_of(out, "P1") | {name: [1]}))
+        assert passion(scans / "P2").exit_code == 0 and set(table()) == {"P0", "P2"}
+        assert passion(scans).exit_code == 0 and set(table()) == {"P0", "P1", "P2"}
+
     def test_files_may_have_moved(self, redone, scans):
         scans.joinpath("P2").rename(scans / "moved")
         (scans / "moved").rename(scans / "P2")
@@ -144,6 +152,8 @@ class TestFailures:
                 ["--t2", "a.nii.gz"],
                 "no such option --t2; sequences of tcga_lgg are --t1 FILE --flair FILE --t1ce",
             ),
+            ([".", "--amq"], "no such option --amq (did you mean --amp?)"),
+            (["--t1", "a.nii.gz", "--probabilites"], "--probabilites (did you mean --probabilities?)"),
             (["--t1"], "--t1: expected one file after it, once"),
             (["--t1", "gone.nii.gz"], "--t1 gone.nii.gz: no such file"),
             (["a", "b"], "'a': one SCANS is accepted, or sequences by name: --t1 FILE --flair FILE --t1ce FILE"),
@@ -151,6 +161,8 @@ class TestFailures:
             ([".", "--shard", "4/3"], "--shard 4/3: expected K/N"),
             ([".", "--shard", "0/3"], "--shard 0/3: expected K/N"),
             ([".", "--device", "abacus"], "--device abacus: accepted are cpu, cuda, and cuda:1"),
+            ([".", "--device", "mps"], "--device mps: accepted are cpu, cuda, and cuda:1"),
+            ([".", "--device", "cuda:99"], "--device cuda:99: "),
             ([".", "--overlap", "2"], "overlap must be in [0, 1), got 2"),
             ([".", "--ckpt", "gone.pt"], "no weights: looked for gone.pt; name a file with --ckpt"),
             ([".", "--label_scheme", "mine"], "--label_scheme mine: accepted: tcga_lgg"),

@@ -59,3 +59,18 @@ def test_regions_count_components_that_touch_by_corners_as_one():
     class_map = np.zeros((4, 4, 4), np.uint8)
     class_map[0, 0, 0] = class_map[1, 1, 1] = class_map[3, 3, 3] = 1
     assert regions_of(class_map, {"lesion": 0.0031}, TCGA_LGG) == {"lesion": {"millilitres": 0.003, "components": 2}}
+
+
+def test_scans_that_cannot_be_segmented_are_told_of_in_one_line(segmenter, scans):
+    image = nib.load(scans / "P0/P0_t1.nii.gz")
+    values = np.asarray(image.dataobj)
+    refused = {
+        "no such file|cannot be read": {"t1": scans / "gone.nii.gz"},
+        "is a int; accepted: a file, or an image": {"t1": 3},
+        "expected one 3D volume": {"t1": nib.Nifti1Image(np.stack([values] * 3, -1), image.affine)},
+        "lie on different grids": {"t1": image, "flair": nib.Nifti1Image(values[:-2], image.affine)},
+    }
+    for line, given in refused.items():
+        with pytest.raises(UserError, match=line) as caught:
+            segmenter.segment(given)
+        assert "\n" not in str(caught.value)
