@@ -110,7 +110,7 @@ def predict(
 
         passion predict --t1 a.nii.gz --flair b.nii.gz --bundle tcga_lgg_rfnet --out OUT
 
-    Exit codes: 0 all cases are done, 1 some failed, 2 nothing could be done or go on.
+    Exit codes: 0 all cases are done, 1 some failed, 2 nothing could be done or go on, 130 interrupted.
     """
     with _exit_codes(), _console():
         share = Share(int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))).within(_share(shard))
@@ -136,6 +136,8 @@ def _exit_codes() -> Iterator[None]:
         yield
     except CasesFailed as error:
         _end(str(error), 1)
+    except KeyboardInterrupt as error:
+        _end(str(error) or "interrupted", 130)
     except Exception as error:
         line = str(error) if isinstance(error, FileNotFoundError | ValueError) else error_line(error)
         if line is None:

@@ -175,6 +175,15 @@ class TestFailures:
         assert result.exit_code == 2 and result.output.splitlines()[-1].startswith("error: ")
         assert line in result.output and not out.exists()
 
+    def test_an_interruption_tells_how_to_go_on(self, passion, scans, monkeypatch):
+        def interrupt(*_):
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr("passion_components.predict.runs._without_done", interrupt)
+        result = passion(scans)
+        assert result.exit_code == 130
+        assert "error: interrupted; the cases that are done are kept, the same command does the" in result.output
+
 
 class TestShares:
     def test_parts_do_every_nth_case_into_one_table(self, passion, scans, out, table):
