@@ -54,7 +54,8 @@ class Expected:
         scores = ", ".join(f"{region} {value:.2f}" for region, value in self.dice.items())
         alone = "" if "+" in self.subset else " alone"
         more = f"; give {self.give} too if you can ({self.then:.2f})" if self.give else ""
-        return f"from {self.subset}{alone} these weights reach Dice {scores} on {self.n} cases of {self.data}{more}"
+        cases = "1 case" if self.n == 1 else f"{self.n} cases"
+        return f"from {self.subset}{alone} these weights reach Dice {scores} on {cases} of {self.data}{more}"
 
 
 class ShippedScores:
@@ -91,6 +92,13 @@ class ShippedScores:
             ) from None
         return {"data": data, "subsets": subsets} if scored in hashes else None
 
+    @property
+    def why_unknown(self) -> str:
+        """Why :meth:`of` may have no answer."""
+        if self.scores is not None:
+            return "none of their scores is of these sequences"
+        return f"{self.path} is of other weights" if self.path.is_file() else "no scores ship with them"
+
     def of(self, present: Sequence[str]) -> Expected | None:
         """What is to be expected from these sequences; None where no case was scored from them."""
         subsets = self.scores["subsets"] if self.scores else {}
@@ -120,7 +128,9 @@ class ShippedScores:
 
 
 def _numbers(values: Mapping[str, Any]) -> dict[str, float]:
-    return {str(region): float(value) for region, value in values.items() if value is not None}
+    """Scores by region, without regions that have none."""
+    numbers = {str(region): float(value) for region, value in values.items() if value is not None}
+    return {region: value for region, value in numbers.items() if math.isfinite(value)}
 
 
 def _mean(values: Mapping[str, float]) -> float:

@@ -180,8 +180,7 @@ class _FactsWriter:
     def _tell(self, case: str, item: Mapping[str, Any]) -> None:
         expected = self.segmenter.expected(item)
         if expected is None:
-            scored = "none is of these sequences" if self.segmenter.scores.scores else "no scores ship with them"
-            logger.info("%s: how good these weights are is not known: %s", case, scored)
+            logger.info("%s: how good these weights are is not known: %s", case, self.segmenter.scores.why_unknown)
         elif expected.is_poor:
             logger.warning("%s: %s", case, expected.line())
         else:

@@ -80,7 +80,7 @@ class TestHowGood:
         line = "from t1 alone these weights reach Dice lesion 0.41 on 17 cases of tcga_lgg; give flair too if you can"
         assert f"warning: P2: {line} (0.83)" in output
         assert "\nP1: from t1+flair these weights reach Dice lesion 0.83 on 17 cases of tcga_lgg\n" in output
-        assert "P0: how good these weights are is not known: none is of these sequences" in output
+        assert "P0: how good these weights are is not known: none of their scores is of these sequences" in output
         expected = facts_of(out, "P2")["expected"]
         assert (expected["dice"], expected["n"], expected["poor"]) == ({"lesion": 0.41}, 17, True)
         assert facts_of(out, "P0")["expected"] is None
@@ -90,7 +90,15 @@ class TestHowGood:
     def test_scores_that_are_not_there_or_of_other_weights_are_none(self, passion, scans, bundle, of_others):
         path = bundle / "models" / "evaluation.json"
         path.write_text(path.read_text().replace('"sha256": "', '"sha256": "0')) if of_others else path.unlink()
-        assert "P2: how good these weights are is not known: no scores ship with them" in passion(scans).output
+        why = f"{path} is of other weights" if of_others else "no scores ship with them"
+        assert f"P2: how good these weights are is not known: {why}\n" in passion(scans).output
+
+    def test_a_region_without_a_score_is_not_told_as_a_number(self, passion, scans, bundle):
+        path = bundle / "models" / "evaluation.json"
+        path.write_text(path.read_text().replace("0.41", "NaN").replace('"n": 17', '"n": 1'))
+        output = passion(scans).output
+        assert "P2: how good these weights are is not known: none of their scores is of these sequences" in output
+        assert "P1: from t1+flair these weights reach Dice lesion 0.83 on 1 case of tcga_lgg" in output
 
 
 class TestDoneAlready:
