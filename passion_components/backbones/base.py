@@ -10,6 +10,7 @@ from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 SEPARATE_PREFIX = "separate."
 """What names of the separate uni-modal decoder's parameters begin with; it serves training alone."""
@@ -249,11 +250,17 @@ class MultiPath(nn.Module):
     """Training view of a backbone: one encoding, one decoding of the fused and of all uni-modal paths together.
 
     Distributed training wraps this module, so that every path runs inside one forward.
+
+    Args:
+        backbone: the network.
+        checkpoint_activations: keep only what encoders give and each path gives, and compute the maps in between again
+            for the gradient, path by path: less memory for more time. Random layers draw in another order.
     """
 
-    def __init__(self, backbone: Backbone) -> None:
+    def __init__(self, backbone: Backbone, *, checkpoint_activations: bool = False) -> None:
         super().__init__()
         self.backbone = backbone
+        self.checkpoint_activations = checkpoint_activations
 
     def forward(self, image: Tensor, presence: Tensor, fused_presence: Tensor | None = None) -> MultiPathOutput:
         """All paths of a batch.
@@ -267,14 +274,14 @@ class MultiPath(nn.Module):
         Raises:
             ValueError: as :meth:`Backbone.encode` and :meth:`Backbone.decode` do.
         """
-        features = self.backbone.encode(image, presence)
+        features = self._encode(image, presence)
         fused = features
         if fused_presence is not None:
             fused_presence = fused_presence.cpu().bool()
             if (fused_presence & (features.rows < 0)).any() or not fused_presence.any(1).all():
                 raise ValueError("fused_presence must be a non-empty subset of presence for every sample")
             fused = Features(features.levels, features.rows.masked_fill(~fused_presence, -1))
-        both = self.backbone.decode_rows(fused.join(features.alone()))
+        both = self._decode(fused.join(features.alone()))
         fused_output, unimodal_output = both.split(len(features.rows))
         sample, modality = features.pairs()
         return MultiPathOutput(
@@ -284,6 +291,18 @@ class MultiPath(nn.Module):
             modality_index=modality.to(image.device, non_blocking=True),
             separate_logits=self.backbone.decode_separate(features),
         )
+
+    def _encode(self, image: Tensor, presence: Tensor) -> Features:
+        if not self.checkpoint_activations:
+            return self.backbone.encode(image, presence)
+        features: Features = checkpoint(self.backbone.encode, image, presence, use_reentrant=False)
+        return features
+
+    def _decode(self, features: Features) -> PathOutput:
+        if not self.checkpoint_activations:
+            return self.backbone.decode_rows(features)
+        paths = [Features(features.levels, row) for row in features.rows.split(1)]
+        return PathOutput.join([checkpoint(self.backbone.decode_rows, path, use_reentrant=False) for path in paths])
 
 
 def at_least_float32(tensor: Tensor) -> Tensor:

@@ -179,6 +179,25 @@ class TestPrecisionAndGradients:
 
 
 @every_backbone
+@in_two_and_three_dimensions
+def test_checkpointed_activations_change_neither_results_nor_gradients(name, sizes):
+    network, image = network_of(name, spatial_dims=len(sizes), separate_decoder=True).eval(), images(2, 4, *sizes)
+    results = []
+    for again in (False, True):
+        kept = []
+        network.zero_grad()
+        with torch.autograd.graph.saved_tensors_hooks(lambda x, kept=kept: kept.append(x.numel()) or x, lambda x: x):
+            output = MultiPath(network, checkpoint_activations=again)(image, MIXED)
+        (total(output.fused) + total(output.unimodal) + output.separate_logits.square().sum()).backward()
+        results.append(
+            (sum(kept), [output.fused.logits, *(p.grad for p in network.parameters() if p.grad is not None)])
+        )
+    assert results[1][0] < 0.5 * results[0][0]
+    for a, b in zip(results[0][1], results[1][1], strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-10, atol=1e-8)
+
+
+@every_backbone
 @pytest.mark.parametrize("sizes", [(40, 36), (8, 32), (32, 32, 32)])
 def test_sizes_that_do_not_fit_are_refused_in_words(name, sizes):
     with pytest.raises(ValueError, match="takes"):
