@@ -25,11 +25,10 @@ from passion_components.engines.weights_input import (
     weights_candidates,
 )
 from passion_components.files import sha256_of
+from passion_components.hub.facts import HASHES
 
 logger = logging.getLogger(__name__)
 
-HASHES = {".safetensors": "sha256_safetensors"}
-"""Ending of a weight file -> the JSON's entry with its hash; of others it is ``sha256``."""
 _MAX_LISTED = 5
 
 
@@ -116,7 +115,7 @@ def start_from(network: nn.Module, *, ckpt: str, trained: WeightsInput, modaliti
 
 
 def _refuse_another_file(path: Path, about: Mapping[str, Any], found: str) -> None:
-    expected = about.get(HASHES.get(path.suffix, "sha256"), found)
+    expected = about.get(HASHES.get(path.suffix, HASHES[".pt"]), found)
     if expected != found:
         beside = path.with_suffix(".json").name
         raise WeightsError(

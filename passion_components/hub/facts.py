@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,8 @@ from passion_components.data.errors import UserError
 
 METADATA = "configs/metadata.json"
 WEIGHTS = ("models/model.safetensors", "models/model.pt")
+HASHES = {".safetensors": "sha256_safetensors", ".pt": "sha256"}
+"""Ending of a weight file -> the entry of the JSON beside it that holds its hash."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +43,7 @@ def facts_of(bundle: Path | ZipPath) -> BundleFacts:
     Raises:
         UserError: a file of it is missing, damaged, or says something else than expected.
     """
-    metadata = _read(bundle, METADATA)
+    metadata = read_object(bundle, METADATA)
     evaluation = bundle / "models" / "evaluation.json"
     try:
         return BundleFacts(
@@ -48,7 +51,7 @@ def facts_of(bundle: Path | ZipPath) -> BundleFacts:
             title=_text(metadata["name"]),
             data_licence=_text(metadata.get("data_license", "see docs/data_license.txt")),
             weights=any((bundle / name).is_file() for name in WEIGHTS),
-            scores=_scores(_read(bundle, "models/evaluation.json")) if evaluation.is_file() else None,
+            scores=_scores(read_object(bundle, "models/evaluation.json")) if evaluation.is_file() else None,
         )
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise UserError(
@@ -62,11 +65,27 @@ def mean_dice(scores: dict[str, Any]) -> float:
     return math.fsum(values) / len(values)
 
 
-def _scores(evaluation: dict[str, Any]) -> dict[str, Any]:
-    subsets = {
-        str(name): {"n": int(entry["n"]), "dice": {str(k): float(v) for k, v in entry["dice"].items() if v is not None}}
+def dice_by_subset(evaluation: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """Subset -> ``{"n": n, "dice": {region: mean over cases}}`` of an evaluation.json; what has no score is left out.
+
+    Raises:
+        KeyError, TypeError, AttributeError, ValueError: it is no summary of an evaluation.
+    """
+    return {
+        str(name): {"n": int(entry["n"]), "dice": _numbers(entry["dice"])}
         for name, entry in evaluation["subsets"].items()
     }
+
+
+def _numbers(values: Mapping[str, Any]) -> dict[str, float]:
+    numbers = {str(region): float(value) for region, value in values.items() if value is not None}
+    return {region: value for region, value in numbers.items() if math.isfinite(value)}
+
+
+def _scores(evaluation: Mapping[str, Any]) -> dict[str, Any] | None:
+    subsets = dice_by_subset(evaluation)
+    if not any(subset["dice"] for subset in subsets.values()):
+        return None
     return {"cases": int(evaluation["cases"]), "subsets": subsets}
 
 
@@ -76,7 +95,12 @@ def _text(value: object) -> str:
     return value
 
 
-def _read(bundle: Path | ZipPath, name: str) -> dict[str, Any]:
+def read_object(bundle: Path | ZipPath, name: str) -> dict[str, Any]:
+    """The JSON object in a file of a bundle.
+
+    Raises:
+        UserError: there is no such file, or it is damaged.
+    """
     file = bundle
     for part in name.split("/"):
         file = file / part

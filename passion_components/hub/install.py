@@ -13,12 +13,12 @@ from filelock import FileLock
 from passion_components.data.errors import UserError
 from passion_components.files import sha256_of, write_text_atomically
 from passion_components.hub.archive import bundle_name, unpack
-from passion_components.hub.facts import METADATA, WEIGHTS, facts_of
+from passion_components.hub.facts import HASHES, METADATA, WEIGHTS, facts_of, read_object
 
 RECORD = "download.json"
 """In a bundle that was downloaded: where it came from."""
-HASHES = {"models/model.safetensors": "sha256_safetensors", "models/model.pt": "sha256"}
-"""Weights -> the entry of ``models/model.json`` with their hash."""
+ABOUT = "models/model.json"
+"""What a bundle says of its weights."""
 
 
 def home() -> Path:
@@ -116,20 +116,14 @@ def check_unpacked(bundle: Path) -> None:
         UserError: in one line.
     """
     facts_of(bundle)
-    about = bundle / "models" / "model.json"
-    try:
-        said = json.loads(about.read_text(encoding="utf-8")) if about.is_file() else {}
-    except (ValueError, RecursionError):
-        said = None
-    if not isinstance(said, dict):
-        raise UserError(f"{bundle.name}: models/model.json is damaged; fetch the bundle again")
+    said = read_object(bundle, ABOUT) if (bundle / ABOUT).is_file() else {}
     for name in WEIGHTS:
         file = bundle / name
         if not file.is_file():
             continue
         found = sha256_of(file)
-        if said.get(HASHES[name], found) != found:
-            raise UserError(f"{bundle.name}: {name} is not the file that models/model.json tells of; fetch it again")
+        if said.get(HASHES[file.suffix], found) != found:
+            raise UserError(f"{bundle.name}: {name} is not the file that {ABOUT} tells of; fetch it again")
         from passion_components.backbones.weight_files import read_weights  # takes seconds to import, for torch
 
         try:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from passion_components.data.errors import UserError
+from passion_components.hub.facts import dice_by_subset
 from passion_components.modalities import subset_name
 
 SCORES_FILE = "evaluation.json"
@@ -80,10 +81,7 @@ class ShippedScores:
             return None
         try:
             content = json.loads(self.path.read_text(encoding="utf-8"))
-            subsets = {
-                str(name): {"n": int(entry["n"]), "dice": _numbers(entry["dice"])}
-                for name, entry in content["subsets"].items()
-            }
+            subsets = dice_by_subset(content)
             scored = content["run"]["weights"]["sha256"]
             data = str(content["dataset"])
         except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
@@ -101,7 +99,9 @@ class ShippedScores:
 
     def of(self, present: Sequence[str]) -> Expected | None:
         """What is to be expected from these sequences; None where no case was scored from them."""
-        subsets = self.scores["subsets"] if self.scores else {}
+        if self.scores is None:
+            return None
+        subsets = self.scores["subsets"]
         subset = subset_name(present, self.modalities)
         if not subsets.get(subset, {}).get("dice"):
             return None
@@ -116,7 +116,6 @@ class ShippedScores:
         }
         best = max(added, key=lambda name: added[name], default=None)
         helps = best is not None and added[best] >= mean + _WORTH
-        assert self.scores is not None
         return Expected(
             subset=subset,
             n=entry["n"],
@@ -125,12 +124,6 @@ class ShippedScores:
             give=best if helps else None,
             then=added[best] if best is not None and helps else None,
         )
-
-
-def _numbers(values: Mapping[str, Any]) -> dict[str, float]:
-    """Scores by region, without regions that have none."""
-    numbers = {str(region): float(value) for region, value in values.items() if value is not None}
-    return {region: value for region, value in numbers.items() if math.isfinite(value)}
 
 
 def _mean(values: Mapping[str, float]) -> float:

@@ -141,8 +141,13 @@ def _is_done(segmenter: Segmenter, case: Mapping[str, str], output_dir: Path, di
     wanted_files = {label_map: True, probabilities: segmenter.settings["probabilities"], seg: dicom_seg}
     if facts is None or not all(path.is_file() for path, wanted in wanted_files.items() if wanted):
         return False
-    wanted = segmenter.fingerprint({name: file for name, file in case.items() if name != "case"})
+    wanted = segmenter.fingerprint(_files_of(case))
     return _content(facts) == _content(wanted)
+
+
+def _files_of(case: Mapping[str, str]) -> dict[str, str]:
+    """Sequence -> file of a case."""
+    return {name: file for name, file in case.items() if name != "case"}
 
 
 def _content(facts: Mapping[str, Any]) -> dict[str, Any]:
@@ -163,7 +168,7 @@ class _FactsWriter:
         warnings: Mapping[str, list[str]],
     ) -> None:
         self.segmenter = segmenter
-        self.files = {case["case"]: {name: file for name, file in case.items() if name != "case"} for case in cases}
+        self.files = {case["case"]: _files_of(case) for case in cases}
         self.output_dir = output_dir
         self.warnings = warnings
 
