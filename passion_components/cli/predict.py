@@ -199,10 +199,11 @@ def _by_name(words: Sequence[str], spec: DatasetSpec) -> Iterator[tuple[str, str
         if not name.startswith("--"):
             raise UserError(f"{word!r}: one SCANS is accepted, or sequences by name: {accepted}")
         name = name[2:]
-        if name in seen or (not given and not left):
+        file = file if given or not left else left.pop(0)
+        if name in seen or not file:
             raise UserError(f"--{name}: expected one file after it, once")
         seen.add(name)
-        yield name, file if given else left.pop(0)
+        yield name, file
 
 
 def _meant(option: str) -> str:

@@ -30,7 +30,10 @@ def refusal(content) -> str:
 def test_an_index_tells_what_the_zips_hold(make_zip, tmp_path):
     evaluation = {
         "cases": 2,
-        "subsets": {"t1": {"n": 2, "dice": {"WT": 0.25, "TC": None, "ET": float("nan")}}, "t2": {"n": 1, "dice": {"WT": 0.75}}},
+        "subsets": {
+            "t1": {"n": 2, "dice": {"WT": 0.25, "TC": None, "ET": float("nan")}},
+            "t2": {"n": 1, "dice": {"WT": 0.75}},
+        },
     }
     more = {"small/models/evaluation.json": json.dumps(evaluation).encode(), "small/models/model.pt": b"weights"}
     archives = [make_zip(more=more, folder=tmp_path / "dist"), make_zip("bare", folder=tmp_path / "dist")]

@@ -163,6 +163,8 @@ class TestFailures:
             ([".", "--amq"], "no such option --amq (did you mean --amp?)"),
             (["--t1", "a.nii.gz", "--probabilites"], "--probabilites (did you mean --probabilities?)"),
             (["--t1"], "--t1: expected one file after it, once"),
+            (["--t1", ""], "--t1: expected one file after it, once"),
+            (["--t1="], "--t1: expected one file after it, once"),
             (["--t1", "gone.nii.gz"], "--t1 gone.nii.gz: no such file"),
             (["a", "b"], "'a': one SCANS is accepted, or sequences by name: --t1 FILE --flair FILE --t1ce FILE"),
             (["gone"], "gone: no such folder"),
