@@ -6,7 +6,6 @@ from collections.abc import Iterable, Sequence
 
 import nibabel as nib
 import numpy as np
-import torch
 from scipy.ndimage import find_objects
 
 from passion_components.data.reading.volumes import Volume
@@ -60,8 +59,7 @@ def region_masks(codes: np.ndarray, spec: DatasetSpec) -> dict[str, np.ndarray]:
 
 def foreground(image: np.ndarray, spec: DatasetSpec) -> np.ndarray:
     """Where a sequence (X, Y, Z) shows tissue, by the data set's rule; everywhere, if that is nowhere."""
-    values = torch.from_numpy(np.ascontiguousarray(image, dtype=np.float32))
-    mask = foreground_rule(spec.foreground)(values[None])[0].numpy()
+    mask = foreground_rule(spec.foreground)(image.astype(np.float32)[None])[0]
     return mask if mask.any() else np.ones_like(mask)
 
 

@@ -109,7 +109,7 @@ class LoadModalitiesd(Transform):
         for (name, volume), (other, twin) in combinations(volumes.items(), 2):
             if not _same_voxels(volume.array, twin.array):
                 continue
-            if has_contrast(torch.from_numpy(volume.array.astype(np.float32)), self.foreground):
+            if has_contrast(volume.array.astype(np.float32), self.foreground):
                 raise CaseError(
                     f"{case}: {name} ({volume.path}) and {other} ({twin.path}) hold the same voxels; a copy is no "
                     f"sequence of its own: remove the one that it is not, or add --allow_copies"

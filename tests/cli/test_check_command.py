@@ -1,4 +1,6 @@
 import json
+import subprocess
+import sys
 
 import nibabel as nib
 import numpy as np
@@ -49,6 +51,17 @@ class TestCheck:
         assert run("phantom", "heart", *arguments).exit_code == 0
         result = check(tmp_path / "h", "--dataset", "myops2020")
         assert result.exit_code == 0 and result.output.endswith("2 cases, 8 files: errors: 0, warnings: 0\n")
+
+    @pytest.mark.parametrize("dataset", ["brats2020", "tcga_lgg"])
+    def test_needs_no_torch(self, dataset, data, tmp_path):
+        arguments = ["check", str(data / "datalist.json"), "--dataset", dataset, "--jobs", "1"]
+        code = (
+            "import sys; from passion_components.cli import app\n"
+            f"app({arguments}, standalone_mode=False)\n"
+            "print({'torch', 'monai'} & sys.modules.keys())"
+        )
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+        assert done.stdout.splitlines()[-1] == "set()", done.stdout + done.stderr
 
     def test_warnings_alone_leave_the_exit_code_0(self, data):
         make_constant(data / "BrainPhantom_002" / "BrainPhantom_002_t1.nii.gz")

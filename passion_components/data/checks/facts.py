@@ -10,7 +10,6 @@ from typing import Any
 
 import nibabel as nib
 import numpy as np
-import torch
 
 from passion_components.data.checks.label_place import LabelPlace, LabelSurface, repeated_slices
 from passion_components.data.errors import CaseError
@@ -126,7 +125,7 @@ class FileFacts:
 
 
 def read_case_facts(
-    files: Mapping[str, Path], *, case: str, has_contrast: Callable[[torch.Tensor], bool]
+    files: Mapping[str, Path], *, case: str, has_contrast: Callable[[np.ndarray], bool]
 ) -> tuple[dict[str, FileFacts], LabelPlace | None]:
     """Read the files of a case to their ends; what is wrong with them is told in the facts, never raised.
 
@@ -153,7 +152,7 @@ def read_case_facts(
 
 
 def _read_facts(
-    path: Path, case: str, is_label: bool, has_contrast: Callable[[torch.Tensor], bool]
+    path: Path, case: str, is_label: bool, has_contrast: Callable[[np.ndarray], bool]
 ) -> tuple[FileFacts, np.ndarray | None]:
     """Facts of a file, and its values as float32 where there are any."""
     digest = None
@@ -174,7 +173,7 @@ def _read_facts(
 
 
 def _volume_facts(
-    volume: Volume, values: np.ndarray, is_label: bool, has_contrast: Callable[[torch.Tensor], bool]
+    volume: Volume, values: np.ndarray, is_label: bool, has_contrast: Callable[[np.ndarray], bool]
 ) -> VolumeFacts:
     finite = np.isfinite(values)
     non_finite = int(finite.size - np.count_nonzero(finite))
@@ -189,7 +188,7 @@ def _volume_facts(
         dim_share=dim_share(known),
         negative_share=negative_share(known),
         non_finite=non_finite,
-        contrast=not is_label and not non_finite and has_contrast(torch.from_numpy(values)),
+        contrast=not is_label and not non_finite and has_contrast(values),
         voxels_sha256=_voxels_hash(values),
         repeated_slices=0 if is_label else repeated_slices(values),
         label_values=tuple(np.unique(known)[:_MAX_VALUES].tolist()) if is_label else None,

@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import torch
+import numpy as np
 
 from passion_components.data.checks.case_rules import case_findings
 from passion_components.data.checks.facts import FileFacts, read_case_facts
@@ -92,7 +92,7 @@ def check_datalist(
     datalist: Datalist,
     spec: DatasetSpec,
     *,
-    has_contrast: Callable[[torch.Tensor], bool],
+    has_contrast: Callable[[np.ndarray], bool],
     jobs: int,
     progress: Callable[[int, int], None] | None = None,
     resample_to: str | None = None,
@@ -145,7 +145,7 @@ def _will_be_resampled(finding: Finding, resample_to: str | None) -> bool:
 
 def _read_all(
     tasks: Sequence[_Task],
-    has_contrast: Callable[[torch.Tensor], bool],
+    has_contrast: Callable[[np.ndarray], bool],
     jobs: int,
     progress: Callable[[int, int], None] | None,
 ) -> list[_CaseFacts]:
@@ -178,7 +178,7 @@ def _read_all(
     return facts
 
 
-def _read_task(task: _Task, *, has_contrast: Callable[[torch.Tensor], bool]) -> _CaseFacts:
+def _read_task(task: _Task, *, has_contrast: Callable[[np.ndarray], bool]) -> _CaseFacts:
     files, case = task
     return read_case_facts(files, case=case, has_contrast=has_contrast)
 
@@ -186,4 +186,3 @@ def _read_task(task: _Task, *, has_contrast: Callable[[torch.Tensor], bool]) -> 
 def _start_worker() -> None:
     """Ctrl-C reaches all processes of a terminal; the main one ends the others."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    torch.set_num_threads(1)
