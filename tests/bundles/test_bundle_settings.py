@@ -11,6 +11,7 @@ import jsonschema
 import nibabel as nib
 import numpy as np
 import pytest
+import torch
 from monai.bundle import ConfigParser, verify_net_in_out
 
 from passion_components.data.lists.datalist import Datalist
@@ -111,6 +112,30 @@ def test_every_key_has_an_effect(of):
     own = {key.split("#")[0] for key in overlay} | {"num_workers", "overlap", "resample_to", "datalist"}
     assert own - lists <= keys_in_use(evaluate, "evaluating")
     assert "epochs" not in keys_in_use(evaluate, "evaluating")
+
+
+@pytest.mark.parametrize(
+    ("run_id", "configs", "gpu", "given", "expected"),
+    [
+        ("training", ("train",), "computes in bfloat16", {}, True),
+        ("training", ("train",), "computes in bfloat16", {"device": "cpu"}, False),
+        ("training", ("train",), "computes in bfloat16", {"amp": False}, False),
+        ("training", ("train",), "emulates bfloat16", {}, False),
+        ("training", ("train",), None, {}, False),
+        ("evaluating", ("train", "evaluate"), "computes in bfloat16", {}, False),
+        ("inference", ("inference",), "computes in bfloat16", {}, False),
+    ],
+)
+def test_training_alone_takes_bfloat16_by_itself(workflow, monkeypatch, run_id, configs, gpu, given, expected):
+    made = workflow(run_id, *configs, **given)
+    made.initialize()
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: gpu is not None)
+    monkeypatch.setattr(
+        torch.cuda,
+        "is_bf16_supported",
+        lambda including_emulation=True: gpu == "computes in bfloat16" or (gpu is not None and including_emulation),
+    )
+    assert made.parser.get_parsed_content("amp") is expected
 
 
 @every_bundle
