@@ -19,6 +19,8 @@ BUNDLE = Path(__file__).resolve().parents[1] / "bundles" / "tcga_lgg_rfnet"
 RATES = {"a": "t1=0.2,t1ce=0.5,flair=0.8", "b": "t1=0.8,t1ce=0.5,flair=0.2"}
 SIZES = ("--spacing", "[3.6,3.6]", "--roi_size", "[64,64]", "--num_workers", "0")
 LENGTH = ("--epochs", "29", "--learning_rate", "0.002", "--val_interval", "1000", "--cache", "True")
+AS_THEY_ARE = ("--min_component_share", "0")
+"""Settings are compared by what their networks give, small components included."""
 
 
 @dataclass(frozen=True)
@@ -77,7 +79,7 @@ def train_and_score(recipe: Recipe, data: Path, out: Path, seed: int) -> None:
         bundle_run("training", ("train", *recipe.overlays), *options, *LENGTH, "--seed", str(seed), *resumed)
     for part in ("validation", "test"):
         if not (out / part / "summary.json").exists():
-            options = ("--dataset_dir", data, "--part", part, "--ckpt", out / "model_last.pt")
+            options = ("--dataset_dir", data, "--part", part, "--ckpt", out / "model_last.pt", *AS_THEY_ARE)
             bundle_run("evaluating", ("train", "evaluate"), *options, "--output_dir", out / part)
 
 

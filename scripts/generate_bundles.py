@@ -134,13 +134,12 @@ def bundle_files(dataset: str, backbone: str) -> dict[str, str]:
     files["configs/metadata.json"] = as_json(metadata)
     files["configs/logging.conf"] = (TEMPLATES / "logging.conf").read_text(encoding="utf-8")
     files["LICENSE"] = (ROOT / "LICENSE").read_text(encoding="utf-8")
-    batch_size = json.loads(files["configs/train.json"])["batch_size"]
-    files["docs/README.md"] = model_card(dataset, backbone, metadata, batch_size)
+    files["docs/README.md"] = model_card(dataset, backbone, metadata, programs["train"])
     files["docs/data_license.txt"] = (TEMPLATES / f"data_license_{dataset}.txt").read_text(encoding="utf-8")
     return files
 
 
-def model_card(dataset: str, backbone: str, metadata: dict[str, Any], batch_size: int) -> str:
+def model_card(dataset: str, backbone: str, metadata: dict[str, Any], train: dict[str, Any]) -> str:
     """The bundle's README from its template."""
     environment = Environment(
         loader=FileSystemLoader(TEMPLATES), undefined=StrictUndefined, keep_trailing_newline=True, autoescape=False
@@ -154,7 +153,8 @@ def model_card(dataset: str, backbone: str, metadata: dict[str, Any], batch_size
         pred=metadata["network_data_format"]["outputs"]["pred"],
         spec=spec,
         codes={index: code for code, index in sorted(spec.codes().items(), reverse=True)},
-        batch_size=batch_size,
+        batch_size=train["batch_size"],
+        min_component_share=train["min_component_share"],
         performance=performance(ROOT / "bundles" / f"{dataset}_{backbone}" / "models"),
     )
 

@@ -51,6 +51,12 @@ WeightsDatasetOption = Annotated[
 OverlapOption = Annotated[
     float | None, typer.Option(help="Share of a window that its neighbour covers.", show_default="the bundle's")
 ]
+ComponentShareOption = Annotated[
+    float | None,
+    typer.Option(
+        help="Remove components below this share of the largest one, 0 to 1; 0: none.", show_default="the bundle's"
+    ),
+]
 ProbabilitiesOption = Annotated[bool, typer.Option("--probabilities", help="Write those of every class as well.")]
 DicomSegOption = Annotated[
     bool, typer.Option("--dicom-seg", help="Write a DICOM SEG object that refers to the source series as well.")
@@ -84,6 +90,7 @@ def predict(
     device: Annotated[str | None, typer.Option(help="cpu, cuda or cuda:1.", show_default="a GPU, if any")] = None,
     amp: Annotated[bool, typer.Option("--amp", help="Compute in bfloat16 where that suffices.")] = False,
     overlap: OverlapOption = None,
+    min_component_share: ComponentShareOption = None,
     probabilities: ProbabilitiesOption = False,
     page: Annotated[
         bool, typer.Option("--page", help="Show all cases on one HTML page, OUT/predictions.html.")
@@ -121,6 +128,7 @@ def predict(
             device=device or _own_gpu(),
             amp=amp,
             overlap=overlap,
+            min_component_share=min_component_share,
             probabilities=probabilities,
             label_scheme=label_scheme or found.label_scheme,
             resample_to=resample_to,

@@ -22,6 +22,7 @@ from passion_components.handlers.checkpoint import STATE_FILE, checkpoints_in
 from passion_components.inferers.modality_aware import ModalityAwareInferer
 from passion_components.metrics import scores
 from passion_components.presence import subset_table
+from passion_components.transforms.components import check_min_share
 from passion_components.transforms.register import check_register_to
 
 logger = logging.getLogger(__name__)
@@ -120,6 +121,7 @@ def check_evaluation(
     label_scheme: str | None,
     resample_to: str | None,
     register_to: str | None,
+    min_component_share: float,
     policy: str,
     metrics: Sequence[str],
     min_region_voxels: Mapping[str, int],
@@ -133,6 +135,7 @@ def check_evaluation(
     check_weights(trained, spec=spec, modalities=modalities, spacing=spacing, roi_size=window)
     check_cases(datalist=datalist, part=part, modalities=modalities)
     _check_reading(spec, modalities, label_scheme=label_scheme, resample_to=resample_to, register_to=register_to)
+    _check_share(min_component_share)
     with _in_one_line():
         scores.check_scoring(spec.regions, policy=policy, metrics=metrics, min_region_voxels=min_region_voxels)
 
@@ -148,6 +151,7 @@ def check_inference(
     label_scheme: str | None,
     resample_to: str | None,
     register_to: str | None,
+    min_component_share: float,
 ) -> None:
     """Refuse an inference that cannot start; :func:`checked_scans` does so for what lies in the folder.
 
@@ -157,6 +161,7 @@ def check_inference(
     window = check_windows(network=network, spacing=spacing, inferer=inferer)
     check_weights(trained, spec=spec, modalities=modalities, spacing=spacing, roi_size=window)
     _check_reading(spec, modalities, label_scheme=label_scheme, resample_to=resample_to, register_to=register_to)
+    _check_share(min_component_share)
 
 
 def _check_modalities(modalities: Sequence[str], spec: DatasetSpec) -> None:
@@ -181,6 +186,11 @@ def _check_reading(
     check_choice(name="register_to", value=register_to, accepted=modalities)
     check_register_to(register_to, resample_to)
     check_choice(name="label_scheme", value=label_scheme, accepted=list(spec.label_schemes))
+
+
+def _check_share(min_component_share: float) -> None:
+    with _in_one_line("--min_component_share: "):
+        check_min_share(min_component_share)
 
 
 def _warn_of_incomplete_cases(datalist: Datalist, modalities: Sequence[str]) -> None:

@@ -19,6 +19,8 @@ from passion_components.metrics.scores import CaseScores
 logger = logging.getLogger(__name__)
 
 _CASE_MARK = '"made_with"'
+UNTOLD = {"min_component_share": 0.0}
+"""What records of earlier versions do not tell since it was always so."""
 
 
 class EvaluationRecord:
@@ -68,7 +70,7 @@ class EvaluationRecord:
         changed, replaced = {}, {}
         for case, files in self._files.items():
             made_with, before, scores = self._read(case)
-            if made_with and made_with != self._made_with():
+            if made_with and UNTOLD | made_with != UNTOLD | self._made_with():
                 changed[case] = made_with
             elif made_with and (before != files or None in files.values()):
                 replaced[case] = before
@@ -137,7 +139,7 @@ class EvaluationRecord:
             return {}, {}, {}
 
     def _first_difference(self, before: Mapping[str, Any]) -> tuple[str, Any, Any]:
-        now = self._made_with()
+        before, now = {**UNTOLD, **before}, UNTOLD | self._made_with()
         name = next(name for name in [*now, *before] if before.get(name) != now.get(name))
         return name, before.get(name), now.get(name)
 

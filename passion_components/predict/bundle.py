@@ -44,6 +44,8 @@ class BundleModel:
         network: class of the network.
         arguments: of the network.
         windows: how windows are laid: ``sw_batch_size``, ``overlap``, ``blending``, ``windows``.
+        min_component_share: of the largest component, the voxels that another one must have; what the bundle says of
+            its own data set holds for no other one.
     """
 
     name: str
@@ -54,6 +56,7 @@ class BundleModel:
     network: type[Backbone]
     arguments: Mapping[str, Any]
     windows: Mapping[str, Any]
+    min_component_share: float
 
     def build(self) -> Backbone:
         """The network, with random weights.
@@ -98,6 +101,7 @@ def read_bundle(name_or_path: str | Path, *, ckpt: str | Path = "", dataset: str
         network=network,
         arguments=arguments,
         windows={key: both.literal(key, default) for key, default in _WINDOWS.items()},
+        min_component_share=_min_component_share(spec, both),
     )
 
 
@@ -171,6 +175,14 @@ def _dataset(named: str | Path | None, said: Mapping[str, Any], weights: Path, c
             f"{DATASET_FILE} lies beside it; name its file with --dataset FILE.json"
         )
     return DATASETS[name]
+
+
+def _min_component_share(spec: DatasetSpec, configs: _Configs) -> Any:
+    """As the configs tell, unless they hold numbers of another built-in data set."""
+    share = configs.literal("min_component_share", 0.0)
+    if share and spec != DATASETS.get(str(configs.literal("dataset_file", "")), spec):
+        return 0.0
+    return share
 
 
 def _network(trained: WeightsInput, spec: DatasetSpec, configs: _Configs) -> tuple[type[Backbone], Mapping[str, Any]]:

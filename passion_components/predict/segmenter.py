@@ -11,6 +11,7 @@ from typing import Any
 import nibabel as nib
 import torch
 from monai.data import list_data_collate
+from monai.transforms import Compose
 from torch.utils.data import DataLoader
 
 from passion_components.data.case_names import checked_case_name
@@ -35,6 +36,7 @@ from passion_components.predict.facts import (
     written_by,
 )
 from passion_components.presence import present_names
+from passion_components.transforms.components import RemoveSmallComponentsd
 from passion_components.transforms.preprocessing import preprocessing
 from passion_components.transforms.restore import RestoreLabelMapsd, label_image
 
@@ -60,6 +62,8 @@ class Segmenter:
         device: where to compute; None: a GPU if there is one.
         amp: bfloat16 autocast.
         overlap: share of a window that its neighbour covers again; None: as the bundle has it.
+        min_component_share: of the largest component, the voxels that another one must have, 0 to 1; None: as the
+            bundle has it.
         probabilities: keep the probability of every class as well.
         label_scheme: how label maps are coded; None: as the training's were.
         resample_to: sequence to whose grid the others of a case are brought; None refuses different grids.
@@ -77,6 +81,7 @@ class Segmenter:
         device: str | torch.device | None = None,
         amp: bool = False,
         overlap: float | None = None,
+        min_component_share: float | None = None,
         probabilities: bool = False,
         label_scheme: str | None = None,
         resample_to: str | None = None,
@@ -89,6 +94,7 @@ class Segmenter:
         self.settings: dict[str, Any] = {
             **model.windows,
             **({} if overlap is None else {"overlap": overlap}),
+            "min_component_share": model.min_component_share if min_component_share is None else min_component_share,
             "amp": amp,
             "probabilities": probabilities,
             "resample_to": resample_to,
@@ -108,6 +114,7 @@ class Segmenter:
             label_scheme=self.label_scheme,
             resample_to=resample_to,
             register_to=register_to,
+            min_component_share=self.settings["min_component_share"],
         )
         self.weights = load_weights(self.network, ckpt=str(model.weights), output_dir="", bundle_root="")
         self.network.to(self.device)
@@ -195,7 +202,12 @@ class Segmenter:
             modalities=self.model.trained.modalities,
             all_subsets=False,
             amp=self.settings["amp"],
-            postprocessing=RestoreLabelMapsd("pred", probabilities=self.settings["probabilities"]),
+            postprocessing=Compose(
+                [
+                    RestoreLabelMapsd("pred", probabilities=self.settings["probabilities"]),
+                    RemoveSmallComponentsd("pred", min_share=self.settings["min_component_share"]),
+                ]
+            ),
             val_handlers=handlers,
         )
         evaluator.state.weights = self.weights

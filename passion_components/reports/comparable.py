@@ -7,6 +7,7 @@ from typing import Any
 
 from passion_components.datasets import DatasetSpec
 from passion_components.engines.earlier_versions import with_untold
+from passion_components.metrics.record import UNTOLD
 from passion_components.reports.runs import Run, RunError
 
 MEASURE = ("part", "min_region_voxels", "label_scheme")
@@ -146,7 +147,9 @@ def _check_files(runs: Sequence[Run]) -> None:
 
 def _scored_with(run: Run) -> dict[str, Any]:
     """Settings of an evaluation; no least size of a region is the same as 0."""
-    about = {key: value for key, value in run.summary.get("run", {}).items() if key not in NOT_COMPARED}
+    recorded = run.summary.get("run", {})
+    told = UNTOLD | recorded if "weights" in recorded else recorded
+    about = {key: value for key, value in told.items() if key not in NOT_COMPARED}
     if "min_region_voxels" in about:
         least = about["min_region_voxels"] or {}
         about["min_region_voxels"] = {region: voxels for region, voxels in least.items() if voxels}

@@ -2,14 +2,16 @@
 
 import csv
 import json
+from pathlib import Path
 
 import nibabel as nib
 import numpy as np
 import pytest
+from scipy import ndimage
 
 from passion_components.data.lists.datalist import Datalist
 from passion_components.data.reading.volumes import read_volume
-from passion_components.datasets import BRATS2020
+from passion_components.datasets import BRATS2020, TCGA_LGG
 from passion_components.handlers.scores import SubsetScoresHandler
 from passion_components.metrics import score_case
 from passion_components.transforms import labels, load
@@ -89,6 +91,7 @@ class TestSettings:
             ({"policy": "zero"}, "unknown policy for empty masks 'zero'; accepted: brats, published, nan"),
             ({"metrics": ["iou"]}, "metrics must be among dice, hd95, hd, got iou"),
             ({"min_region_voxels": {"XT": 1}}, "min_region_voxels names the region 'XT'; accepted: WT, TC, ET"),
+            ({"min_component_share": 1.5}, "--min_component_share: expected a number from 0 .*to 1 .*, got 1.5"),
             ({"blending": "mean"}, "blending must be one of constant, gaussian, got 'mean'"),
         ],
     )
@@ -111,6 +114,35 @@ class TestSettings:
         assert len(found) == 15
         for row in rows:
             assert float(row["value"]) == pytest.approx(found[row["subset"]][row["region"]][row["metric"]])
+
+
+class TestSmallComponents:
+    def test_inference_and_evaluation_remove_them_alike(self, run, workflow, random_weights_of, tmp_path):
+        """By the bundle's own share, in volumes put together from slices; probabilities stay."""
+        of = "tcga_lgg_rfnet"
+        listed = Path(workflow("training", "train", of=of).parser.get("dataset_dir")) / "datalist.json"
+        case = Datalist(listed).cases("test", TCGA_LGG.modalities)[0]
+        one = tmp_path / "one.json"
+        one.write_text(json.dumps({"test": [case]}))
+        common = {"of": of, "ckpt": random_weights_of(of), "dataset_dir": one, "windows": "published"}
+        subset, made = "+".join(TCGA_LGG.modalities), {}
+        for name, given, told in (("all", {"min_component_share": 0.0}, 0.0), ("large", {}, 0.3)):
+            out, settings = tmp_path / name, common | given
+            run("evaluating", "train", "evaluate", output_dir=out, save_predictions=True, datalist=one, **settings)
+            run("inference", "inference", output_dir=out / "segmented", save_probabilities=True, **settings)
+            assert json.loads((out / "summary.json").read_text())["run"]["min_component_share"] == told
+            evaluated = out / "predictions" / case["case"] / f"{case['case']}_{subset}_seg.nii.gz"
+            files = (evaluated, *sorted((out / "segmented" / case["case"]).glob("*.nii.gz")))
+            made[name] = [np.asarray(nib.load(file).dataobj) for file in files]
+        component, _ = ndimage.label(made["all"][0], np.ones((3, 3, 3)))
+        sizes = np.bincount(component.ravel())[1:]
+        large = np.isin(component, 1 + np.flatnonzero(sizes >= 0.3 * sizes.max()))
+        assert 0 < large.sum() < sizes.sum()
+        for name, expected in (("all", component > 0), ("large", large)):
+            evaluated, probabilities, segmented = made[name]
+            np.testing.assert_array_equal(evaluated > 0, expected)
+            np.testing.assert_array_equal(segmented > 0, expected)
+            np.testing.assert_array_equal(probabilities, made["all"][1])
 
 
 class TestValidationSubsets:

@@ -68,6 +68,17 @@ def test_equal_voxel_by_voxel_to_inference_by_the_configs(of, run, told_weights,
     assert found.facts["used"] == list(files)
 
 
+def test_small_components_go_as_the_bundle_says_unless_told_otherwise(told_weights, case):
+    weights, files = told_weights("tcga_lgg_rfnet"), case("tcga_lgg_rfnet")
+    found = {}
+    for share in (None, 0.3, 0.0):
+        segmenter = Segmenter.load(BUNDLES / "tcga_lgg_rfnet", ckpt=weights, min_component_share=share)
+        found[share] = segmenter.segment(files)
+    np.testing.assert_array_equal(values(found[None].image), values(found[0.3].image))
+    counts = [found[share].facts["regions"]["lesion"]["components"] for share in (0.3, 0.0)]
+    assert 1 <= counts[0] < counts[1]
+
+
 def test_label_maps_of_a_datalist_are_coded_as_it_says_unless_told_otherwise(told_weights, case, tmp_path):
     (tmp_path / "list.json").write_text(
         json.dumps({"label_scheme": "brats2023", "test": [{"case": "P1", **case("brats2020_rfnet")}]})

@@ -36,7 +36,7 @@ def test_expressions_are_never_evaluated(evil, scans, tmp_path):
     assert found.image.shape == (20, 18, 3) and not (tmp_path / "ran").exists()
 
 
-@pytest.mark.parametrize("key", ["overlap", "sw_batch_size", "blending", "windows"])
+@pytest.mark.parametrize("key", ["overlap", "sw_batch_size", "blending", "windows", "min_component_share"])
 def test_a_value_that_only_an_expression_tells_is_refused(evil, tmp_path, key):
     bundle = evil(**{key: f"$__import__('os').system('touch {tmp_path / 'ran'}')"})
     with refused(f"small: its configs tell {key} by an expression (") as refusal:

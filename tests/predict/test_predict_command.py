@@ -125,6 +125,7 @@ class TestDoneAlready:
         (out / "P2/predictions.json").unlink()
         assert redone() == ["P1", "P2"]
         assert redone("--overlap", "0.25") == ["P0", "P1", "P2"]
+        assert redone("--min-component-share", "1") == ["P0", "P1", "P2"]
 
     def test_other_weights_do(self, redone, bundle):
         (bundle / "models/model.safetensors").unlink()
@@ -174,6 +175,7 @@ class TestFailures:
             ([".", "--device", "mps"], "--device mps: accepted are cpu, cuda, and cuda:1"),
             ([".", "--device", "cuda:99"], "--device cuda:99: "),
             ([".", "--overlap", "2"], "overlap must be in [0, 1), got 2"),
+            ([".", "--min_component_share", "30"], "--min_component_share: expected a number from 0 "),
             ([".", "--ckpt", "gone.pt"], "no weights: looked for gone.pt; name a file with --ckpt"),
             ([".", "--label_scheme", "mine"], "--label_scheme mine: accepted: tcga_lgg"),
             ([".", "--dataset", "mine"], "unknown data set 'mine'; accepted: "),

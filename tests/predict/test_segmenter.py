@@ -1,3 +1,5 @@
+import json
+
 import nibabel as nib
 import numpy as np
 import pytest
@@ -29,6 +31,20 @@ def test_every_subset_gives_what_it_gives_alone(segmenter, scans):
     maps = {subset: segmenter.segment({name: files[name] for name in subset}) for subset in all_subsets(tuple(files))}
     assert all(found.facts["used"] == list(subset) for subset, found in maps.items())
     assert len({np.asarray(found.image.dataobj).tobytes() for found in maps.values()}) > 1
+
+
+@pytest.mark.parametrize(
+    ("dataset", "asked", "share"),
+    [
+        ("tcga_lgg", None, 0.25),
+        ("tcga_lgg", 0.0, 0.0),
+        ("tcga_lgg", 1.0, 1.0),
+        ("myops2020", None, 0.0),
+    ],
+)
+def test_the_share_of_components_is_the_bundles_for_its_own_data_set_or_what_is_asked(bundle, dataset, asked, share):
+    (bundle / "configs/train.json").write_text(json.dumps({"dataset_file": dataset, "min_component_share": 0.25}))
+    assert Segmenter.load(bundle, min_component_share=asked).settings["min_component_share"] == share
 
 
 def test_the_weights_in_safetensors_go_before_those_that_torch_wrote(segmenter, bundle):

@@ -138,6 +138,12 @@ class TestComparable:
         assert f"Note: {key} differs: 1 (a, b); 2 (c)" in table.caption
         assert remarks(runs[:2]) == []
 
+    def test_a_share_of_components_that_is_not_recorded_was_none(self, scored):
+        folders = [scored("a"), scored("b", min_component_share=0.0), scored("c", min_component_share=0.3)]
+        runs = read_runs(list(map(str, folders)))
+        check_comparable(runs)
+        assert remarks(runs[:2]) == [] and remarks(runs) == ["min_component_share differs: 0.0 (a, b); 0.3 (c)"]
+
     def test_cases_that_held_something_else_are_refused_by_name(self, scored):
         first = scored("a", files={"P1": {"t1": "00", "label": "11"}, "P2": {"label": "22"}})
         scored("moved", files={"P1": {"label": "11"}})
