@@ -25,6 +25,7 @@ from typing import Any
 
 import torch
 from benchmarks.measuring import machine
+from benchmarks.operations import count_operations
 from benchmarks.steps import BACKBONES, OBJECTIVES, Shape, measure_steps, mixed
 from benchmarks.surroundings import measure_loading, measure_starts
 from benchmarks.windows import measure_case, measure_subsets
@@ -41,10 +42,23 @@ def steps(args: argparse.Namespace, device: torch.device) -> Iterator[dict[str, 
             )  # fmt: skip
             for row in found:
                 yield with_ratio(row, device)
-            if (mean := mixed(found, "ours")) is not None:
-                row = {"backbone": backbone, "objective": objective, "present": "mix", "ours": {"cpu": mean}}
-                naive = mixed(found, "naive")
-                yield with_ratio(row | ({} if naive is None else {"naive": {"cpu": naive}}), device)
+            row = {"backbone": backbone, "objective": objective, "present": "mix"}
+            for way in ("ours", "naive"):
+                mean = mixed({one["present"]: one[way]["cpu"] for one in found if way in one})
+                row |= {} if mean is None else {way: {"cpu": mean}}
+            if "ours" in row:
+                yield with_ratio(row, device)
+
+
+def operations(args: argparse.Namespace, device: torch.device) -> Iterator[dict[str, Any]]:
+    """Convolutions and matrix products of a step, in 10^12 operations; the same on every machine."""
+    for backbone in args.backbones:
+        for objective in args.objectives:
+            counts = (2,) if args.quick else range(1, 5)
+            rows = count_operations(backbone, objective, Shape(edge=args.edge), counts=counts)
+            yield from rows
+            if (mean := mixed({row["present"]: row["tera_operations"] for row in rows})) is not None:
+                yield {"backbone": backbone, "objective": objective, "present": "mix", "tera_operations": mean}
 
 
 def scaling(args: argparse.Namespace, device: torch.device) -> Iterator[dict[str, Any]]:
@@ -96,7 +110,7 @@ def loading(args: argparse.Namespace, device: torch.device) -> Iterator[dict[str
         yield from in_a_process(measure_loading, Path(folder), cases=4)
 
 
-PARTS = {part.__name__: part for part in (steps, subsets, cases, scaling, starts, loading)}
+PARTS = {part.__name__: part for part in (steps, operations, subsets, cases, scaling, starts, loading)}
 
 
 def in_a_process(work: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:

@@ -5,6 +5,7 @@ import pytest
 import torch
 
 sys.path.append(str(Path(__file__).parents[1] / "scripts"))
+from benchmarks.operations import count_operations
 from benchmarks.steps import Shape, Training, mixed
 
 
@@ -23,6 +24,11 @@ def test_the_published_arrangement_does_the_same_work(objective):
 
 
 def test_a_mix_weighs_every_number_present_by_how_often_it_occurs():
-    rows = [{"present": 1, "ours": {"cpu": 1.0}}, {"present": 2, "ours": {"cpu": 2.0}}]
-    assert mixed(rows, "ours", rates=(0.5, 0.5)) == pytest.approx((1 + 1 + 2) / 3)
-    assert mixed(rows, "naive", rates=(0.5, 0.5)) is None
+    assert mixed({1: 1.0, 2: 2.0}, rates=(0.5, 0.5)) == pytest.approx((1 + 1 + 2) / 3)
+    assert mixed({1: 1.0}, rates=(0.5, 0.5)) is None
+
+
+def test_two_samples_take_twice_the_operations_of_one():
+    shapes = [Shape(edge=32, dims=2, modalities=3, classes=2, batch=batch) for batch in (1, 2)]
+    one, two = (count_operations("rfnet", "released", shape, counts=[2])[0]["tera_operations"] for shape in shapes)
+    assert two == pytest.approx(2 * one) and one > 0

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 from math import prod
@@ -175,13 +175,12 @@ def measure_steps(
     return [facts | row for row in rows]
 
 
-def mixed(rows: Sequence[dict[str, Any]], way: str, rates: Sequence[float] = RATES) -> float | None:
-    """CPU seconds of a mean step at these missing rates, from the times by number present, which is never 0."""
-    seconds = {row["present"]: row[way]["cpu"] for row in rows if way in row}
+def mixed(costs: Mapping[int, float], rates: Sequence[float] = RATES) -> float | None:
+    """What a mean step costs at these missing rates, from the costs by number present, which is never 0."""
     share = dict.fromkeys(range(1, len(rates) + 1), 0.0)
     for pattern in product((False, True), repeat=len(rates)):
         if any(pattern):
             share[sum(pattern)] += prod(1 - r if here else r for here, r in zip(pattern, rates, strict=True))
-    if set(seconds) != set(share):
+    if set(costs) != set(share):
         return None
-    return sum(share[count] * seconds[count] for count in share) / sum(share.values())
+    return sum(share[count] * costs[count] for count in share) / sum(share.values())
