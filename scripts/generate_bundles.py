@@ -26,8 +26,15 @@ from passion_components.reports.tables import subset_scores
 
 ROOT = Path(__file__).resolve().parents[1]
 TEMPLATES = ROOT / "scripts" / "templates"
-DATASETS = ("brats2020", "myops2020", "tcga_lgg")
-BACKBONES = ("rfnet", "mmformer", "m2ftrans")
+BUNDLES = [
+    *(
+        (dataset, backbone)
+        for dataset in ("brats2020", "myops2020", "tcga_lgg")
+        for backbone in ("rfnet", "mmformer", "m2ftrans")
+    ),
+    ("brats2021", "rfnet"),
+]
+"""Data set and backbone of each."""
 _SETTLED = ("modalities", "spacing", "roi_size", "network_def", "preprocessing")
 """Keys in which the data set's values stand as literals; the overlay own_data.json asks @spec for them."""
 _LINE = 120
@@ -111,9 +118,10 @@ def bundle_files(dataset: str, backbone: str) -> dict[str, str]:
     """Path inside the bundle -> text, for everything that is generated."""
     spec = SPECS[dataset]
     base = [TEMPLATES / "common.yaml", TEMPLATES / f"dataset_{dataset}.yaml", TEMPLATES / f"backbone_{backbone}.yaml"]
+    samples = TEMPLATES / ("train_3d.yaml" if spec.spatial_dims == 3 else f"train_{dataset}.yaml")
     trained = TEMPLATES / f"trained_{backbone}.yaml"
     programs = {
-        "train": merged(*base, TEMPLATES / "train.yaml", TEMPLATES / f"train_{dataset}.yaml"),
+        "train": merged(*base, TEMPLATES / "train.yaml", samples),
         "inference": merged(*base, TEMPLATES / "inference.yaml", trained),
     }
     files = {
@@ -144,7 +152,7 @@ def model_card(dataset: str, backbone: str, metadata: dict[str, Any], train: dic
     environment = Environment(
         loader=FileSystemLoader(TEMPLATES), undefined=StrictUndefined, keep_trailing_newline=True, autoescape=False
     )
-    spec = SPECS[dataset]
+    spec, models = SPECS[dataset], ROOT / "bundles" / f"{dataset}_{backbone}" / "models"
     return environment.get_template("model_card.md").render(
         metadata=metadata,
         data=(TEMPLATES / f"model_card_{dataset}.md").read_text(encoding="utf-8").strip(),
@@ -155,8 +163,27 @@ def model_card(dataset: str, backbone: str, metadata: dict[str, Any], train: dic
         codes={index: code for code, index in sorted(spec.codes().items(), reverse=True)},
         batch_size=train["batch_size"],
         min_component_share=train["min_component_share"],
-        performance=performance(ROOT / "bundles" / f"{dataset}_{backbone}" / "models"),
+        patients=patients(models),
+        performance=performance(models),
     )
+
+
+def patients(models: Path) -> str:
+    """How many patients the weights in ``models`` were trained on, and what others did; empty without weights."""
+    if not (models / "split.json").exists():
+        return ""
+    count = {part: len(names) for part, names in json.loads((models / "split.json").read_text("utf-8")).items()}
+    trained, validation, test = (count.get(part, 0) for part in ("training", "validation", "test"))
+    others = (
+        f"chosen on {_others(validation)}, scored on {_others(test)}"
+        if test
+        else f"chosen and scored on these {validation} validation patients, so that the scores flatter"
+    )
+    return f"**Trained on {trained} patients; {others}.**"
+
+
+def _others(count: int) -> str:
+    return f"{count} other" if count == 1 else f"{count} others"
 
 
 def performance(models: Path) -> str:
@@ -166,15 +193,28 @@ def performance(models: Path) -> str:
     summary = json.loads((models / "evaluation.json").read_text(encoding="utf-8"))
     about = json.loads((models / "model.json").read_text(encoding="utf-8"))
     run, weights = as_now(about["trained_on"]), summary["run"]["weights"]
-    table = subset_scores(summary, summary, f"{summary['cases']} test cases")
+    split = json.loads((models / "split.json").read_text(encoding="utf-8"))
+    part = "test" if split.get("test") else "validation"
+    table = subset_scores(summary, summary, f"{summary['cases']} {part} cases")
+    threshold = (
+        f"The threshold of {about['threshold']} was chosen on validation cases (`threshold.csv`) and is part of the "
+        "last layer's bias. "
+        if "threshold" in about
+        else ""
+    )
+    scored = "Scored once" if part == "test" else f"Chosen and scored on the same cases, {', '.join(split[part])}"
+    commands = models / "commands.txt"
+    made = (
+        ["", "Made by", "", "```bash", commands.read_text(encoding="utf-8").strip(), "```"] if commands.exists() else []
+    )
     return "\n".join(
         [
             f"`models/model.pt` (the same state in `model.safetensors`; SHA-256 `{weights['sha256'][:16]}...`): "
             f"{run['network']['class']}, {run['network']['parameters']:,} parameters, {run['objective']['class']}, "
-            f"{run['training_cases']} training cases, {about['epoch']} epochs, seed {run['seed']}. The threshold of "
-            f"{about['threshold']} was chosen on validation cases (`threshold.csv`) and is part of the last layer's "
-            f"bias. Scored once (`evaluation.json`); `split.json` names the cases of every part, `model.json` what the "
-            f"weights must be fed with ({_fed_with(run['input'])}).",
+            f"{run['training_cases']} training cases, {about['epoch']} epochs, seed {run['seed']}. {threshold}{scored} "
+            f"(`evaluation.json`); `split.json` names the cases of every part, `model.json` what the weights must be "
+            f"fed with ({_fed_with(run['input'])}).",
+            *made,
             "",
             table.caption,
             "",
@@ -185,7 +225,8 @@ def performance(models: Path) -> str:
 
 def _fed_with(said: dict[str, Any]) -> str:
     spacing, crop = (" x ".join(f"{value:g}" for value in said[name]) for name in ("spacing", "crop"))
-    return f"{', '.join(said['modalities'])} in this order, {spacing} mm, windows of {crop} pixels"
+    unit = "pixels" if len(said["crop"]) == 2 else "voxels"
+    return f"{', '.join(said['modalities'])} in this order, {spacing} mm, windows of {crop} {unit}"
 
 
 def main() -> int:
@@ -193,19 +234,18 @@ def main() -> int:
     parser.add_argument("--check", action="store_true", help="write nothing; exit 1 where a file differs")
     check = parser.parse_args().check
     stale = []
-    for dataset in DATASETS:
-        for backbone in BACKBONES:
-            bundle = ROOT / "bundles" / f"{dataset}_{backbone}"
-            for name, text in bundle_files(dataset, backbone).items():
-                path = bundle / name
-                if path.exists() and path.read_text(encoding="utf-8") == text:
-                    continue
-                stale.append(str(path.relative_to(ROOT)))
-                if not check:
-                    path.parent.mkdir(parents=True, exist_ok=True)
-                    path.write_text(text, encoding="utf-8")
+    for dataset, backbone in BUNDLES:
+        bundle = ROOT / "bundles" / f"{dataset}_{backbone}"
+        for name, text in bundle_files(dataset, backbone).items():
+            path = bundle / name
+            if path.exists() and path.read_text(encoding="utf-8") == text:
+                continue
+            stale.append(str(path.relative_to(ROOT)))
             if not check:
-                (bundle / "models").mkdir(parents=True, exist_ok=True)
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_text(text, encoding="utf-8")
+        if not check:
+            (bundle / "models").mkdir(parents=True, exist_ok=True)
     print("\n".join(f"{'stale' if check else 'written'}: {name}" for name in stale) or "all bundles are up to date")
     return 1 if check and stale else 0
 

@@ -1,12 +1,15 @@
-"""Put a run's weights into a bundle: threshold chosen on validation patients, scores of the test patients beside them.
+"""Put a run's weights into a bundle, with the scores of patients that they were not trained on.
 
     python scripts/ship_weights.py tcga_lgg_rfnet --run OUTPUT_DIR --dataset_dir DIR
 
 writes models/model.pt and model.safetensors (the same state), model.json (what they were trained on and must be fed
-with), split.json (names of the cases of every part), threshold.csv, history.csv and preference.csv of the run, and
-evaluation.json, from which scripts/generate_bundles.py makes the numbers of the model card. For networks of two classes
-only: the threshold on the foreground's probability is written into the bias of the last layer, so that whoever uses the
-weights takes the more probable class, as always.
+with), split.json (names of the cases of every part), history.csv and preference.csv of the run, and evaluation.json,
+from which scripts/generate_bundles.py makes the numbers of the model card. Scored is the part test or, where that is
+empty, validation, which chose the weights; the card says so. Of a network of two classes the threshold on the
+foreground's probability is chosen on the validation cases (threshold.csv) and written into the bias of the last layer,
+so that whoever uses the weights takes the more probable class, as always. Validation and scores are those of the
+bundle's program evaluating, with its defaults. What was typed to get the run belongs into models/commands.txt by hand:
+the card shows it.
 """
 
 from __future__ import annotations
@@ -16,10 +19,10 @@ import csv
 import json
 import math
 import shutil
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import torch
 from monai.bundle import ConfigWorkflow
@@ -33,45 +36,69 @@ from passion_components.files import sha256_of, write_atomically, write_text_ato
 from passion_components.handlers.checkpoint import save_tensors
 from passion_components.metrics import METRICS
 from passion_components.presence import subset_table, subsets_within
-from passion_components.transforms.restore import restore_probabilities
 
 ROOT = Path(__file__).resolve().parents[1]
 THRESHOLDS = [round(0.3 + 0.05 * step, 2) for step in range(13)]
+LAST_BIAS = {"RFNet": "head.bias", "MMFormer": "decoder.heads.0.bias", "M2FTrans": "decoder.head.bias"}
+"""Class of a network -> what is added to its logits last, one number per class."""
+MAX_BYTES = 8_000_000
+"""Of a weight file in the repository."""
 
 
-def validation_dice(bundle: Path, dataset_dir: Path, state: dict[str, torch.Tensor]) -> dict[float, float]:
-    """Mean over validation cases and subsets of the foreground's Dice, by threshold."""
+def evaluating(bundle: Path, dataset_dir: Path, *, part: str, ckpt: Path, output_dir: Path) -> ConfigWorkflow:
+    """The bundle's program evaluating with its defaults, on a part of the datalist."""
     workflow = ConfigWorkflow(
-        config_file=str(bundle / "configs" / "train.json"),
+        config_file=[str(bundle / "configs" / f"{name}.json") for name in ("train", "evaluate")],
         meta_file=str(bundle / "configs" / "metadata.json"),
         logging_file=False,
-        run_id="training",
+        run_id="evaluating",
+        bundle_root=str(bundle),
         dataset_dir=str(dataset_dir),
+        part=part,
+        ckpt=str(ckpt),
+        output_dir=str(output_dir),
         num_workers=0,
     )
     workflow.initialize()
-    parser = workflow.parser
+    return workflow
+
+
+def validation_dice(bundle: Path, dataset_dir: Path, ckpt: Path) -> dict[float, float]:
+    """Mean over validation cases and subsets of the foreground's Dice, by threshold.
+
+    A threshold t enters as in :func:`with_threshold`, before probabilities are brought to the scan's grid and small
+    components are removed: foreground's odds times (1 - t) / t.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        parser = evaluating(bundle, dataset_dir, part="validation", ckpt=ckpt, output_dir=Path(folder)).parser
     network, inferer = parser.get_parsed_content("network").eval(), parser.get_parsed_content("inferer")
-    network.load_state_dict(state)
-    if network.n_classes != 2:
-        raise SystemExit(f"error: a threshold needs two classes, {bundle.name} has {network.n_classes}")
-    cases = parser.get_parsed_content("validate#dataset")
+    network.load_state_dict(torch.load(ckpt, map_location="cpu", weights_only=True))
+    cases, postprocessing = (parser.get_parsed_content(f"validate#{name}") for name in ("dataset", "postprocessing"))
     table = subset_table(parser.get_parsed_content("modalities"))
+    device = parser.get_parsed_content("device")
     found: dict[float, list[float]] = {threshold: [] for threshold in THRESHOLDS}
     for index in tqdm(range(len(cases)), desc="validation", unit="case"):
         case = cases[index]
         subsets = subsets_within(table, case["presence"])
+        image = case["image"][None].to(device)
         with torch.inference_mode():
-            predicted = inferer(case["image"][None], network, presence=case["presence"][None], subsets=subsets)[0]
+            predicted = inferer(image, network, presence=case["presence"][None], subsets=subsets)[0].cpu()
         truth = case["reference"][0].numpy() > 0
-        for of_subset in predicted:
-            foreground = restore_probabilities(of_subset, case["image"])[1].numpy()
-            for threshold, values in found.items():
-                values.append(METRICS["dice"](foreground > threshold, truth))
+        for threshold, values in found.items():
+            odds = predicted * torch.tensor([threshold, 1 - threshold]).view(1, 2, *[1] * (predicted.ndim - 2))
+            maps = postprocessing({"image": case["image"], "pred": odds / odds.sum(1, keepdim=True)})["pred"]
+            values += [METRICS["dice"](of_subset.numpy() > 0, truth) for of_subset in maps]
     return {threshold: math.fsum(values) / len(values) for threshold, values in found.items()}
 
 
-def write_weights(models: Path, run: Path, state: dict[str, torch.Tensor], chosen: float) -> None:
+def with_threshold(state: dict[str, torch.Tensor], network: str, threshold: float) -> dict[str, torch.Tensor]:
+    """The state whose foreground is the more probable class where it had more than ``threshold``."""
+    bias = state[LAST_BIAS[network]].clone()
+    bias[1] -= math.log(threshold / (1 - threshold))
+    return state | {LAST_BIAS[network]: bias}
+
+
+def write_weights(models: Path, run: Path, state: dict[str, torch.Tensor], chosen: dict[str, float]) -> None:
     """The state in both formats, and what it was trained on."""
     save_tensors(models / "model.pt", state)
     write_atomically(models / "model.safetensors", lambda path: save_file(state, path))
@@ -79,20 +106,33 @@ def write_weights(models: Path, run: Path, state: dict[str, torch.Tensor], chose
     about |= {
         "sha256": sha256_of(models / "model.pt"),
         "sha256_safetensors": sha256_of(models / "model.safetensors"),
-        "threshold": chosen,
+        **chosen,
     }
     write_text_atomically(models / "model.json", json.dumps(about, indent=2, sort_keys=True) + "\n")
     for name in ("history.csv", "preference.csv"):
         shutil.copy(run / name, models / name)
 
 
-def evaluate(bundle: Path, dataset_dir: Path) -> dict:
-    """Scores of the test part, by the bundle's own program."""
+def scores(bundle: Path, dataset_dir: Path, part: str) -> dict[str, Any]:
+    """Summary of the bundle's weights on a part; of the weights' file nothing but its name."""
     with tempfile.TemporaryDirectory() as folder:
-        words = ["--config_file", "['configs/train.json','configs/evaluate.json']", "--dataset_dir", str(dataset_dir)]
-        words += ["--ckpt", "models/model.pt", "--output_dir", folder, "--num_workers", "0"]
-        subprocess.run([sys.executable, "-m", "monai.bundle", "run", "evaluating", *words], cwd=bundle, check=True)
-        return json.loads((Path(folder) / "summary.json").read_text(encoding="utf-8"))
+        workflow = evaluating(
+            bundle, dataset_dir, part=part, ckpt=bundle / "models" / "model.pt", output_dir=Path(folder)
+        )
+        workflow.run()
+        summary = json.loads((Path(folder) / "summary.json").read_text(encoding="utf-8"))
+    summary["run"]["weights"]["path"] = "models/model.pt"
+    summary["run"]["datalist"] = Path(summary["run"]["datalist"]).name
+    return summary
+
+
+def scored_part(datalist: Datalist, modalities: tuple[str, ...]) -> str:
+    """``test``, or ``validation`` where no case is in ``test``."""
+    parts = datalist.parts(modalities)
+    found = next((part for part in ("test", "validation") if parts.get(part)), None)
+    if found is None:
+        raise SystemExit(f"error: {datalist.path}: parts test and validation are empty; expected cases to score")
+    return found
 
 
 def main() -> int:
@@ -106,19 +146,32 @@ def main() -> int:
     datalist = Datalist(dataset_dir / "datalist.json")
     if about["datalist_hash"] != datalist.hash():
         raise SystemExit(f"error: {run} was trained on another datalist than {datalist.path}")
+    if about["dataset"] != args.bundle.rpartition("_")[0]:
+        raise SystemExit(f"error: {run} was trained on {about['dataset']}, which is not the data set of {args.bundle}")
+    size = (run / "model.pt").stat().st_size
+    if size > MAX_BYTES:
+        raise SystemExit(
+            f"error: {run / 'model.pt'} has {size / 1e6:.1f} MB, accepted: {MAX_BYTES / 1e6:g}; train a smaller "
+            "network (network_width, token_dim, mlp_dim)"
+        )
+    modalities = dataset_spec(about["dataset"]).modalities
+    part, models = scored_part(datalist, modalities), bundle / "models"
     state = torch.load(run / "model.pt", map_location="cpu", weights_only=True)
-    by_threshold = validation_dice(bundle, dataset_dir, state)
-    chosen = max(by_threshold, key=lambda threshold: by_threshold[threshold])
-    state["head.bias"][1] -= math.log(chosen / (1 - chosen))
-    models = bundle / "models"
-    write_split(datalist, models, dataset_spec(about["dataset"]).modalities)
+    chosen = {}
+    if len(about["input"]["classes"]) == 2:
+        by_threshold = validation_dice(bundle, dataset_dir, run / "model.pt")
+        chosen["threshold"] = max(by_threshold, key=lambda threshold: by_threshold[threshold])
+        state = with_threshold(state, about["input"]["network"]["class"], chosen["threshold"])
+        with open(models / "threshold.csv", "w", newline="", encoding="utf-8") as file:
+            csv.writer(file).writerows([("threshold", "mean_dice_validation"), *by_threshold.items()])
+    write_split(datalist, models, modalities)
     write_weights(models, run, state, chosen)
-    with open(models / "threshold.csv", "w", newline="", encoding="utf-8") as file:
-        csv.writer(file).writerows([("threshold", "mean_dice_validation"), *by_threshold.items()])
-    summary = evaluate(bundle, dataset_dir)
-    summary["run"]["weights"]["path"] = "models/model.pt"
+    summary = scores(bundle, dataset_dir, part)
     write_text_atomically(models / "evaluation.json", json.dumps(summary, indent=2) + "\n")
-    print(f"threshold {chosen}; now run scripts/generate_bundles.py for the model card")
+    print(
+        f"{size / 1e6:.1f} MB, {chosen or 'no threshold'}, scored on {part}; now write {models / 'commands.txt'} and "
+        "run scripts/generate_bundles.py for the model card"
+    )
     return 0
 
 

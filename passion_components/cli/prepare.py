@@ -98,7 +98,8 @@ def prepare(
 
         passion prepare scans --dataset my.json --out data
 
-    BraTS 2018 to 2024, and MyoPS2020 (SRC holds train25 and train25_myops_gd):
+    BraTS 2018 to 2024 (for the bundle of BraTS 2021 add --dataset brats2021), and MyoPS2020 (SRC holds train25 and
+    train25_myops_gd):
 
         passion prepare brats MICCAI_BraTS2020_TrainingData --out data \\
             --split training=219,validation=50,test=100

@@ -1,4 +1,4 @@
-"""Data sets, as data: each is one JSON file, the three that the bundles are made for lie in this folder."""
+"""Data sets, as data: each is one JSON file, those that the bundles are made for lie in this folder."""
 
 from passion_components.datasets.built_in import BRATS2020, DATASETS, MYOPS2020, TCGA_LGG, dataset_spec
 from passion_components.datasets.sequences import known_sequence, roles, vocabulary

@@ -28,6 +28,7 @@ BUNDLE = BUNDLES / "brats2020_rfnet"
 SIZES = {"roi_size": [16, 16, 16], "network_width": 4}
 DATA = {
     "brats2020": ("phantoms", 3, {}),
+    "brats2021": ("phantoms", 3, {"spacing": [1.0, 1.0, 1.0]}),
     "myops2020": ("heart_phantoms", 2, {"spacing": [12.0, 12.0]}),
     "tcga_lgg": ("slice_phantoms", 2, {"spacing": [11.52, 11.52], "batch_size": 2}),
 }

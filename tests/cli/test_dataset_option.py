@@ -144,7 +144,9 @@ class TestDatalists:
     @pytest.mark.parametrize("named", [3, ["a"], "brats", {}])
     def test_what_names_no_data_set_is_refused(self, named, tmp_path):
         (tmp_path / "d.json").write_text(json.dumps({"dataset": named, "training": []}))
-        with pytest.raises(ValueError, match="d.json: dataset must be brats2020, myops2020, tcga_lgg or the path of a"):
+        with pytest.raises(
+            ValueError, match="d.json: dataset must be brats2020, brats2021, myops2020, tcga_lgg or the path of a"
+        ):
             Datalist(tmp_path / "d.json").dataset()
 
     def test_a_file_that_is_gone_is_told_with_the_datalist(self, tmp_path):

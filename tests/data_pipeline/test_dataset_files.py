@@ -81,6 +81,7 @@ class TestReading:
         digests = {spec.name: hashlib.sha256(repr(spec).encode()).hexdigest()[:16] for spec in DATASETS.values()}
         assert digests == {
             "brats2020": "c6e2b333154e15f9",
+            "brats2021": "6480e1c5d38a8477",
             "myops2020": "bcffd9ef8e9b45cd",
             "tcga_lgg": "5097afaac9acf4ab",
         }
@@ -162,7 +163,9 @@ class TestWrongFiles:
     def test_so_is_what_is_not_there_and_no_known_name(self, tmp_path):
         with pytest.raises(FileNotFoundError, match="none.json: no such file; expected the JSON file of a data set"):
             dataset_spec(tmp_path / "none.json")
-        with pytest.raises(ValueError, match="unknown data set 'brats'; accepted: brats2020, myops2020, tcga_lgg, or"):
+        with pytest.raises(
+            ValueError, match="unknown data set 'brats'; accepted: brats2020, brats2021, myops2020, tcga_lgg, or"
+        ):
             dataset_spec("brats")
         (tmp_path / "folder.json").mkdir()
         with pytest.raises(ValueError, match="folder.json: cannot be read"):

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import nibabel as nib
@@ -12,7 +13,7 @@ from passion_components.data.lists.datalist import Datalist
 from passion_components.data.lists.prepare import prepare_cases
 from passion_components.data.phantoms.brain import write_brain_phantoms
 from passion_components.data.phantoms.heart import write_heart_phantoms
-from passion_components.datasets import BRATS2020, MYOPS2020
+from passion_components.datasets import BRATS2020, MYOPS2020, dataset_spec
 from passion_components.transforms.labels import LoadLabeld
 from passion_components.transforms.load import LoadModalitiesd
 
@@ -151,6 +152,18 @@ def test_a_layout_of_brains_loads_to_the_phantoms(layout, brains, tmp_path):
         assert str(Path(case["flair"]).absolute()) == case["flair"]
         assert np.array_equal(item["image"], expected["image"]) and np.array_equal(item["target"], expected["target"])
         assert item["presence"].all()
+
+
+def test_brains_of_2021_are_a_data_set_with_the_codes_of_2020(brains, tmp_path):
+    build, _ = LAYOUTS["BraTS 2021"]
+    build(tmp_path / "src", brains)
+    spec = dataset_spec("brats2021")
+    done = prepare_cases(tmp_path / "src", tmp_path / "out", spec, split=ALL, seed=0)
+    datalist = Datalist(done.datalist)
+    assert datalist.dataset() == spec and datalist.label_scheme == "brats2021" and done.notes == []
+    assert (spec.spacing, spec.crop) == ((2.0, 2.0, 2.0), (48, 48, 48))
+    same = {"spacing": BRATS2020.spacing, "crop": BRATS2020.crop, "name": BRATS2020.name}
+    assert replace(spec, **same) == BRATS2020
 
 
 def test_the_hearts_of_2020_load_to_the_phantoms(hearts, tmp_path):
