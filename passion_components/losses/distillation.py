@@ -35,20 +35,30 @@ class MultiUniDistillationLoss(nn.Module):
     :func:`passion_components.losses.prototypes.semantic_gap`. No gradient reaches the teacher.
 
     Args:
-        temperature: by which logits are divided, above 0. The loss is not multiplied by its square.
+        temperature: by which logits are divided, above 0.
+        temperature_squared: multiply the pixel-wise loss by the temperature's square, so that its gradient does not
+            fade as the temperature rises (Hinton et al. 2015); Eq. 3 does not.
+        teacher_first: KL(teacher || student), as the released code has it, in place of Eq. 3's KL(student || teacher).
 
     Raises:
         ValueError: a temperature of 0 or below; at the call, a target that does not fit.
     """
 
-    def __init__(self, temperature: float = 4.0) -> None:
+    def __init__(
+        self, temperature: float = 4.0, *, temperature_squared: bool = False, teacher_first: bool = False
+    ) -> None:
         super().__init__()
         if not temperature > 0:
             raise ValueError(f"temperature must be above 0, got {temperature}")
         self.temperature = temperature
+        self.temperature_squared = temperature_squared
+        self.teacher_first = teacher_first
 
     def extra_repr(self) -> str:
-        return f"temperature={self.temperature}"
+        return (
+            f"temperature={self.temperature}, temperature_squared={self.temperature_squared}, "
+            f"teacher_first={self.teacher_first}"
+        )
 
     def forward(self, output: MultiPathOutput, target: Tensor) -> DistillationTerms:
         """All terms of a batch, for an integer target (B, 1, *S)."""
@@ -60,10 +70,12 @@ class MultiUniDistillationLoss(nn.Module):
         loss = self._divergence(output.unimodal.logits, output.fused.logits, output.sample_index)
         for (student, _), (teacher, _) in zip(output.unimodal.deep, output.fused.deep, strict=True):
             loss = loss + self._divergence(student, teacher, output.sample_index)
-        return loss
+        return loss * self.temperature**2 if self.temperature_squared else loss
 
     def _divergence(self, student: Tensor, teacher: Tensor, sample_index: Tensor) -> Tensor:
         with torch.no_grad():
             teacher_log = (at_least_float32(teacher) / self.temperature).log_softmax(1).index_select(0, sample_index)
         student_log = (at_least_float32(student) / self.temperature).log_softmax(1)
-        return (student_log.exp() * (student_log - teacher_log)).flatten(2).sum(1).mean(1)
+        difference = student_log - teacher_log
+        pointwise = -teacher_log.exp() * difference if self.teacher_first else student_log.exp() * difference
+        return pointwise.flatten(2).sum(1).mean(1)

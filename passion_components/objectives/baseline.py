@@ -29,11 +29,15 @@ class BaselineObjective(Objective):
     def forward(self, output: MultiPathOutput, target: Tensor, presence: Tensor) -> dict[str, Tensor]:
         masks = target_masks(target, output.fused.logits)
         segmentation = self.segmentation_loss.deep_supervision(output.fused, masks).mean()
-        pair_masks = masks.index_select(0, output.sample_index)
-        unimodal = self.segmentation_loss.with_masks(output.unimodal.logits, pair_masks).sum() / len(masks)
+        unimodal = self.unimodal_loss(output, masks)
         return {
             "loss": segmentation + unimodal,
             "segmentation": segmentation.detach(),
             "unimodal": unimodal.detach(),
             "distance": semantic_distance(output, masks),
         }
+
+    def unimodal_loss(self, output: MultiPathOutput, masks: Tensor) -> Tensor:
+        """(1/B) sum_n sum over present m of L_reg,nm, a scalar, for the classes' masks (B, K, *S)."""
+        pair_masks = masks.index_select(0, output.sample_index)
+        return self.segmentation_loss.with_masks(output.unimodal.logits, pair_masks).sum() / len(masks)

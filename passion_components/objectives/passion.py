@@ -30,6 +30,10 @@ class PassionObjective(BaselineObjective):
         semantic: semantic-wise distillation.
         delta: False sets every delta to 1.
         beta: False sets every beta to 1.
+        unimodal: keep the supervision of every uni-modal path, the second sum of Eq. 2, which Eq. 14 leaves out; its
+            term is "unimodal".
+        temperature_squared: see MultiUniDistillationLoss, as the next one.
+        teacher_first: direction of the pixel-wise term.
         distillation_warmup: epochs of Eq. 2 at first, with beta as it is.
         class_weights: fixed weights of the cross-entropy, see SegmentationLoss.
 
@@ -48,6 +52,9 @@ class PassionObjective(BaselineObjective):
         semantic: bool = True,
         delta: bool = True,
         beta: bool = True,
+        unimodal: bool = False,
+        temperature_squared: bool = False,
+        teacher_first: bool = False,
         distillation_warmup: int = 0,
         class_weights: Sequence[float] | None = None,
     ) -> None:
@@ -58,18 +65,21 @@ class PassionObjective(BaselineObjective):
         self.preference = preference
         self.lambda1 = lambda1
         self.lambda2 = lambda2
-        self.distillation_loss = MultiUniDistillationLoss(temperature=temperature)
+        self.distillation_loss = MultiUniDistillationLoss(
+            temperature, temperature_squared=temperature_squared, teacher_first=teacher_first
+        )
         self.pixel = pixel
         self.semantic = semantic
         self.delta = delta
         self.beta = beta
+        self.unimodal = unimodal
         self.distillation_warmup = distillation_warmup
         self._moved_beta: tuple[Tensor, Tensor] | None = None
 
     def extra_repr(self) -> str:
         return (
             f"lambda1={self.lambda1}, lambda2={self.lambda2}, gamma={self.preference.gamma}, pixel={self.pixel}, "
-            f"semantic={self.semantic}, delta={self.delta}, beta={self.beta}, warmup={self.distillation_warmup}"
+            f"semantic={self.semantic}, delta={self.delta}, beta={self.beta}, unimodal={self.unimodal}, warmup={self.distillation_warmup}"
         )
 
     @property
@@ -87,6 +97,10 @@ class PassionObjective(BaselineObjective):
         masks = target_masks(target, output.fused.logits)
         loss = self.segmentation_loss.deep_supervision(output.fused, masks).mean()
         result = {"segmentation": loss.detach()}
+        if self.unimodal:
+            term = self.unimodal_loss(output, masks)
+            loss = loss + term
+            result["unimodal"] = term.detach()
         if self.pixel:
             per_pair = self.distillation_loss.pixel(output)
             if self.beta:

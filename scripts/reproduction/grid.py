@@ -1,0 +1,134 @@
+"""The grid of the study: which settings are trained on which data, at which missing rates, folds and seeds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+
+RATES_A = {"t1": 0.2, "t1ce": 0.5, "flair": 0.8}
+RATES_B = {"t1": 0.8, "t1ce": 0.5, "flair": 0.2}
+RATES_BRATS = {"t1": 0.2, "t1ce": 0.4, "flair": 0.6, "t2": 0.8}
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What is trained: overlays over train.json, and values of keys."""
+
+    title: str
+    overlays: tuple[str, ...] = ()
+    values: Mapping[str, str] = field(default_factory=dict)
+
+
+KEPT = {"objective#unimodal": "True"}
+FELT = KEPT | {"objective#temperature_squared": "True"}
+
+SETTINGS = {
+    "pdt": Setting("perfect data (PDT), Eq. 1", ("baseline", "pdt")),
+    "baseline": Setting("baseline, Eq. 2", ("baseline",)),
+    "moddrop": Setting("ModDrop, Eq. 2", ("baseline", "moddrop")),
+    "pmr": Setting("PMR", ("pmr",)),
+    "passion": Setting("PASSION, Eq. 14"),
+    "released": Setting("PASSION, released code", ("released_code",)),
+    "pixel": Setting("pixel", values={"objective#semantic": "False", "objective#beta": "False"}),
+    "semantic": Setting("semantic", values={"objective#pixel": "False", "objective#delta": "False"}),
+    "pixel_semantic": Setting("pixel, semantic", values={"objective#delta": "False", "objective#beta": "False"}),
+    "pixel_semantic_delta": Setting("pixel, semantic, delta", values={"objective#beta": "False"}),
+    "kept": Setting("Eq. 14 + uni-modal supervision of Eq. 2", values=KEPT),
+    "kept_tau2": Setting("the same, pixel term times tau²", values=FELT),
+    "kept_tau2_teacher": Setting("the same, KL(teacher ‖ student)", values=FELT | {"objective#teacher_first": "True"}),
+    "kept_tau2_gamma": Setting("the same, gamma 0.15", values=FELT | {"gamma": "0.15"}),
+    "kept_tau2_warmup": Setting("the same, Eq. 2 for 5 epochs first", values=FELT | {"distillation_warmup": "5"}),
+    "kept_tau2_semantic": Setting("the same, lambda2 1", values=FELT | {"lambda2": "1.0"}),
+    "kept_tau2_pixel": Setting("the same, lambda1 2", values=FELT | {"lambda1": "2.0"}),
+    "recommended": Setting("recommended", ("recommended",)),
+    "moddrop_passion": Setting("ModDrop, PASSION", ("moddrop",)),
+    "moddrop_recommended": Setting("ModDrop, recommended", ("moddrop", "recommended")),
+}
+
+
+@dataclass(frozen=True)
+class Study:
+    """Settings that are compared on the same folds.
+
+    Attributes:
+        title: in one line.
+        bundle: that is trained.
+        data: of which data set, ``lgg`` or ``brats``; a folder that ``passion prepare`` wrote.
+        rates: share of the training cases that lose each sequence; none: they keep what they have.
+        values: keys of every training, beside those of the setting.
+        input: keys of training and evaluation both.
+        settings: keys of :data:`SETTINGS`; the first is what the others are compared with.
+        folds: into how many parts the cases are cut, each of them tested once.
+        seeds: of training; the draw of what is missing belongs to the fold.
+    """
+
+    title: str
+    bundle: str
+    data: str
+    rates: Mapping[str, float]
+    values: Mapping[str, str]
+    input: Mapping[str, str]
+    settings: tuple[str, ...]
+    folds: int = 5
+    seeds: tuple[int, ...] = (0,)
+
+
+LGG = {"epochs": "16", "learning_rate": "0.006", "cache": "True", "val_interval": "1000"}
+LGG_INPUT = {"spacing": "[3.6,3.6]", "roi_size": "[64,64]", "num_workers": "0"}
+BRATS = {"epochs": "50", "learning_rate": "0.004", "cache": "True", "val_interval": "1000", "amp": "True"}
+BRATS_INPUT = {"spacing": "[3.0,3.0,3.0]", "roi_size": "[32,32,32]", "num_workers": "0"}
+ABLATION = ("pixel", "semantic", "pixel_semantic", "pixel_semantic_delta")
+SEARCH = tuple(name for name in SETTINGS if name.startswith("kept"))
+
+STUDIES = {
+    "lgg_a": Study(
+        "TCGA-LGG, RFNet, rates A: T1 .2, T1ce .5, FLAIR .8", "tcga_lgg_rfnet", "lgg", RATES_A, LGG, LGG_INPUT,
+        ("baseline", "passion", *SEARCH, "moddrop", "pmr", "released", *ABLATION),
+    ),
+    "lgg_b": Study(
+        "TCGA-LGG, RFNet, rates B: T1 .8, T1ce .5, FLAIR .2", "tcga_lgg_rfnet", "lgg", RATES_B, LGG, LGG_INPUT,
+        ("baseline", "passion", "kept", "kept_tau2", "moddrop", "pmr", "released"),
+    ),
+    "lgg_complete": Study(
+        "TCGA-LGG, RFNet, all that the patients have", "tcga_lgg_rfnet", "lgg", {}, LGG, LGG_INPUT,
+        ("pdt", "moddrop", "moddrop_passion", "moddrop_recommended"),
+    ),
+    "lgg_a_mmformer": Study(
+        "TCGA-LGG, mmFormer, rates A", "tcga_lgg_mmformer", "lgg", RATES_A, LGG, LGG_INPUT,
+        ("baseline", "passion", "recommended"),
+    ),
+    "lgg_a_m2ftrans": Study(
+        "TCGA-LGG, M2FTrans, rates A", "tcga_lgg_m2ftrans", "lgg", RATES_A, LGG, LGG_INPUT,
+        ("baseline", "passion", "recommended"),
+    ),
+    "brats": Study(
+        "BraTS 2021, RFNet, 3D, T1 .2, T1ce .4, FLAIR .6, T2 .8", "brats2021_rfnet", "brats", RATES_BRATS, BRATS,
+        BRATS_INPUT, ("baseline", "passion", "recommended"),
+    ),
+    "brats_complete": Study(
+        "BraTS 2021, RFNet, 3D, perfect data", "brats2021_rfnet", "brats", {}, BRATS, BRATS_INPUT, ("pdt",)
+    ),
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Job:
+    """One training with its evaluation."""
+
+    study: str
+    setting: str
+    fold: int
+    seed: int
+
+    @property
+    def name(self) -> str:
+        return f"{self.study}/{self.setting}/fold{self.fold}_seed{self.seed}"
+
+
+def jobs(studies: Mapping[str, Study] = STUDIES) -> Iterator[Job]:
+    """Every job of the grid: seed by seed and setting by setting, so that what is compared is done early."""
+    for name, study in studies.items():
+        for seed in study.seeds:
+            for setting in study.settings:
+                for fold in range(study.folds):
+                    yield Job(name, setting, fold, seed)
