@@ -79,7 +79,8 @@ class PassionObjective(BaselineObjective):
     def extra_repr(self) -> str:
         return (
             f"lambda1={self.lambda1}, lambda2={self.lambda2}, gamma={self.preference.gamma}, pixel={self.pixel}, "
-            f"semantic={self.semantic}, delta={self.delta}, beta={self.beta}, unimodal={self.unimodal}, warmup={self.distillation_warmup}"
+            f"semantic={self.semantic}, delta={self.delta}, beta={self.beta}, "
+            f"unimodal={self.unimodal}, warmup={self.distillation_warmup}"
         )
 
     @property

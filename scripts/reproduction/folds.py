@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
-from reproduction.grid import Study
 
 from passion_components.data.lists.datalist import Datalist, write_datalist
 from passion_components.data.lists.missing_rates import simulate_missing
 from passion_components.datasets import DatasetSpec
+from reproduction.grid import Study
 
 SEED = 0
 

@@ -9,9 +9,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from reproduction.grid import Job
-
 from passion_components.files import write_text_atomically
+from reproduction.grid import Job
 
 KEY = ("setting", "fold", "seed")
 SCORES = (*KEY, "case", "subset", "region", "metric", "value")

@@ -9,11 +9,10 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from passion_components.data.lists.datalist import Datalist
 from reproduction import rows
 from reproduction.folds import fold_datalist
 from reproduction.grid import SETTINGS, STUDIES, Job
-
-from passion_components.data.lists.datalist import Datalist
 
 BUNDLES = Path(__file__).resolve().parents[2] / "bundles"
 

@@ -56,6 +56,15 @@ class TestPixelTerm:
         pixel = MultiUniDistillationLoss(temperature)(paths(fused, student), TARGET).pixel
         assert pixel.tolist() == pytest.approx([expected])
 
+    def test_teacher_first_and_the_square_of_the_temperature_by_hand(self):
+        embedding = torch.ones_like(self.STUDENT)
+        output = paths(PathOutput(4 * self.TEACHER, [], embedding), PathOutput(4 * self.STUDENT, [], embedding))
+        of_student, of_teacher = 0.75 * log(1.5) + 0.25 * log(0.5), 0.5 * log(0.5 / 0.75) + 0.5 * log(0.5 / 0.25)
+        squared = MultiUniDistillationLoss(4.0, temperature_squared=True).pixel(output)
+        assert squared.tolist() == pytest.approx([16 * of_student / 2])
+        turned = MultiUniDistillationLoss(4.0, teacher_first=True).pixel(output)
+        assert turned.tolist() == pytest.approx([of_teacher / 2])
+
     def test_every_level_at_its_own_resolution(self):
         embedding, deep_student, deep_teacher = (
             torch.ones_like(self.STUDENT),

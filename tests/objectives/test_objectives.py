@@ -27,6 +27,7 @@ def every_objective() -> list:
         pytest.param(lambda: passion(pixel=False), id="semantic only"),
         pytest.param(lambda: passion(semantic=False), id="pixel only"),
         pytest.param(lambda: passion(distillation_warmup=1), id="warm-up"),
+        pytest.param(lambda: passion(unimodal=True, temperature_squared=True, teacher_first=True), id="supervised"),
     ]
 
 
@@ -191,6 +192,19 @@ class TestSwitches:
             result = passion(**dict.fromkeys(off, False))(paths, target, PRESENCE)
             torch.testing.assert_close(result["loss"], segmentation + distillation.sum() / 2)
             assert result.keys() == {"loss", "segmentation", "distance", "pixel", "semantic"} - set(off)
+
+    def test_supervision_of_the_uni_modal_paths_is_added_to_the_rest(self, make_paths, make_target):
+        output, target = make_paths(PRESENCE), make_target(2)
+        plain, kept = (passion(unimodal=on)(output, target, PRESENCE) for on in (False, True))
+        baseline = BaselineObjective()(output, target, PRESENCE)
+        torch.testing.assert_close(kept["unimodal"], baseline["unimodal"])
+        torch.testing.assert_close(kept["loss"], plain["loss"] + baseline["unimodal"])
+
+    def test_the_square_of_the_temperature_multiplies_the_pixel_term_alone(self, make_paths, make_target):
+        output, target = make_paths(PRESENCE), make_target(2)
+        plain, squared = (passion(temperature_squared=on)(output, target, PRESENCE) for on in (False, True))
+        torch.testing.assert_close(squared["pixel"], 16 * plain["pixel"])
+        torch.testing.assert_close(squared["loss"], plain["loss"] + 0.5 * 15 * plain["pixel"])
 
     def test_fused_path_learns_from_segmentation_alone(self, make_paths, make_target):
         target = make_target(2)

@@ -1,0 +1,75 @@
+"""Rows read back as the settings that the reports of the package compare."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from passion_components.reports.comparison import Setting
+from passion_components.reports.runs import Run, ScoreKey, Training
+from reproduction import rows
+from reproduction.grid import SETTINGS, STUDIES
+
+METRICS = ("dice", "hd95")
+
+
+def settings_of(study: str, results: Path) -> dict[str, Setting]:
+    """Settings of which every fold of a seed is there, each seed a run whose cases are those of all folds.
+
+    Args:
+        study: its name; a setting of one of :data:`SHARED` counts as its own.
+        results: folder of the rows.
+
+    Returns:
+        By name, in the grid's order.
+    """
+    found = {}
+    for name in (study, *SHARED.get(study, ())):
+        scores: dict[tuple[str, str], dict[ScoreKey, float]] = {}
+        folds: dict[tuple[str, str], set[str]] = {}
+        for row in rows.read(results / f"{name}_scores.csv"):
+            run = (row["setting"], row["seed"])
+            key = ScoreKey(row["case"], row["subset"], row["region"], row["metric"])
+            scores.setdefault(run, {})[key] = float(row["value"])
+            folds.setdefault(run, set()).add(row["fold"])
+        for setting in STUDIES[name].settings:
+            complete = [
+                scores[run] for run in sorted(scores) if run[0] == setting and len(folds[run]) == STUDIES[name].folds
+            ]
+            if complete:
+                runs = [_run(SETTINGS[setting].title, of_seed) for of_seed in complete]
+                found[setting] = Setting(SETTINGS[setting].title, tuple(runs))
+    return found
+
+
+SHARED = {"lgg_a": ("lgg_complete",), "lgg_b": ("lgg_complete",), "brats": ("brats_complete",)}
+"""Studies whose settings may be compared with those of another: the same folds, without its missing rates."""
+
+
+def mean(setting: Setting, metric: str, *, subsets: Iterable[str] | None = None, region: str | None = None) -> float:
+    """Mean over cases, then subsets, then regions, then seeds; NaN where there is no score."""
+    wanted = list(setting.runs[0].summary["subsets"] if subsets is None else subsets)
+    regions = [region] if region else setting.runs[0].summary["regions"]
+    found = []
+    for run in setting.runs:
+        for subset in wanted:
+            for name in regions:
+                values = [
+                    value
+                    for key, value in run.scores.items()
+                    if (key.subset, key.region, key.metric) == (subset, name, metric)
+                ]
+                found.append(math.fsum(values) / len(values) if values else math.nan)
+    return math.fsum(found) / len(found) if found else math.nan
+
+
+def _run(name: str, scores: Mapping[ScoreKey, float]) -> Run:
+    subsets = {key.subset: {} for key in scores}
+    ordered = dict(sorted(subsets.items(), key=lambda item: item[0].count("+")))
+    summary = {
+        "subsets": ordered,
+        "metrics": [name for name in METRICS if any(key.metric == name for key in scores)],
+        "regions": list(dict.fromkeys(key.region for key in scores)),
+    }
+    return Run(name, True, Path(), Training(Path()), summary, scores)

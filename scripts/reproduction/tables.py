@@ -1,0 +1,138 @@
+"""The tables of docs/results.md, written into it from the rows."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+
+from passion_components.files import write_text_atomically
+from passion_components.reports.cells import (
+    Cell,
+    Column,
+    Table,
+    interval_cell,
+    interval_column,
+    label,
+    label_column,
+    markdown_lines,
+)
+from passion_components.reports.comparison import Setting, difference
+from reproduction import rows
+from reproduction.grid import STUDIES
+from reproduction.scored import METRICS, mean, settings_of
+
+BLOCK = re.compile(r"(<!-- rows: (\w+) (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
+
+
+def write_tables(page: Path, results: Path) -> None:
+    """Fill every block ``<!-- rows: KIND STUDY --> ... <!-- end -->`` of a page anew."""
+    write_text_atomically(page, with_tables(page.read_text(encoding="utf-8"), results))
+
+
+def with_tables(text: str, results: Path) -> str:
+    """The text of a page with its blocks as the rows have them.
+
+    Raises:
+        KeyError: a block of an unknown kind or study.
+    """
+
+    def filled(match: re.Match[str]) -> str:
+        kind, study = match[2], match[3]
+        lines = KINDS[kind](study, results)
+        return match[1] + "\n".join(["", *lines, ""]) + "\n" + match[4]
+
+    return BLOCK.sub(filled, text)
+
+
+def means(study: str, results: Path) -> list[str]:
+    """Every setting: Dice by subset and region, and the means of Dice and HD95."""
+    found = settings_of(study, results)
+    if not found:
+        return ["Not run yet."]
+    first = next(iter(found.values()))
+    subsets, regions = list(first.runs[0].summary["subsets"]), list(first.runs[0].summary["regions"])
+    many = len(subsets) > 7
+    groups = _by_size(subsets) if many else {name: [name] for name in subsets}
+    columns = [label_column("setting"), Column("seeds", ("seeds",)), Column("Dice, %", ("dice",))]
+    columns += [Column(name, (name,)) for name in groups]
+    if len(regions) > 1:
+        columns += [Column(region, (region,)) for region in regions]
+    columns.append(Column("HD95, mm", ("hd95",)))
+    body = []
+    for setting in found.values():
+        values = [mean(setting, "dice"), *(mean(setting, "dice", subsets=several) for several in groups.values())]
+        if len(regions) > 1:
+            values += [mean(setting, "dice", region=region) for region in regions]
+        cells = [Cell(f"{100 * value:.1f}", (value,)) for value in values]
+        cells.append(Cell(f"{mean(setting, 'hd95'):.1f}", (mean(setting, "hd95"),)))
+        body.append((label(setting.name), label(len(setting.runs)), *cells))
+    return markdown_lines(Table(study, "", "", tuple(columns), 1, tuple(body)))
+
+
+def differences(study: str, results: Path) -> list[str]:
+    """Every setting minus the study's first one, with intervals over patients, by number of present modalities."""
+    found = settings_of(study, results)
+    reference = STUDIES[study].settings[0]
+    if reference not in found or len(found) < 2:
+        return ["Not run yet."]
+    columns = [label_column("setting"), Column("cases", ("cases",))]
+    columns += [interval_column(metric, "mean over subsets") for metric in METRICS]
+    columns += [interval_column("dice", f"{count} present") for count in _by_size(_subsets(found[reference]))]
+    body = []
+    for name, setting in found.items():
+        if name == reference:
+            continue
+        paired = difference(setting, found[reference])
+        cells = [
+            interval_cell(metric, *(array[0, place, -1] for array in (paired.value, paired.low, paired.high)))
+            for place, metric in enumerate(METRICS)
+        ]
+        for several in _by_size(_subsets(setting)).values():
+            part = difference(_only(setting, several), _only(found[reference], several))
+            cells.append(interval_cell("dice", *(array[0, 0, -1] for array in (part.value, part.low, part.high))))
+        body.append((label(setting.name), label(int(paired.cases[0])), *cells))
+    return markdown_lines(Table(study, "", "", tuple(columns), 1, tuple(body)))
+
+
+def hours(_: str, results: Path) -> list[str]:
+    """CPU hours and trainings by study."""
+    columns = (label_column("study"), Column("trainings", ("n",)), Column("CPU hours", ("hours",)))
+    body, total = [], 0.0
+    everything = rows.read(results / "runs.csv")
+    for name, study in STUDIES.items():
+        mine = [row for row in everything if row["study"] == name]
+        spent = sum(float(row["training_cpu_s"]) + float(row["scoring_cpu_s"]) for row in mine) / 3600
+        total += spent
+        body.append((label(f"`{name}`: {study.title}"), label(len(mine)), label(f"{spent:.2f}")))
+    body.append((label("all"), label(len(everything)), label(f"{total:.2f}")))
+    return markdown_lines(Table("hours", "", "", columns, 1, tuple(body)))
+
+
+KINDS: Mapping[str, Callable[[str, Path], list[str]]] = {"means": means, "differences": differences, "hours": hours}
+
+
+def _subsets(setting: Setting) -> list[str]:
+    return list(setting.runs[0].summary["subsets"])
+
+
+def _by_size(subsets: list[str]) -> dict[str, list[str]]:
+    """Subsets by the number of their modalities, as a word."""
+    sizes: dict[str, list[str]] = {}
+    for name in subsets:
+        sizes.setdefault(str(name.count("+") + 1), []).append(name)
+    return sizes
+
+
+def _only(setting: Setting, subsets: list[str]) -> Setting:
+    """The setting with the scores of some subsets alone."""
+    runs = [
+        replace(
+            run,
+            summary={**run.summary, "subsets": {name: {} for name in subsets}},
+            scores={key: value for key, value in run.scores.items() if key.subset in subsets},
+        )
+        for run in setting.runs
+    ]
+    return Setting(setting.name, tuple(runs))
