@@ -73,8 +73,8 @@ class Study:
     seeds: tuple[int, ...] = (0,)
 
 
-LGG = {"epochs": "16", "learning_rate": "0.006", "cache": "True", "val_interval": "1000"}
-LGG_INPUT = {"spacing": "[3.6,3.6]", "roi_size": "[64,64]", "num_workers": "0"}
+LGG = {"epochs": "24", "learning_rate": "0.01", "cache": "True", "val_interval": "1000"}
+LGG_INPUT = {"spacing": "[4.8,4.8]", "roi_size": "[48,48]", "num_workers": "0"}
 BRATS = {"epochs": "50", "learning_rate": "0.004", "cache": "True", "val_interval": "1000", "amp": "True"}
 BRATS_INPUT = {"spacing": "[3.0,3.0,3.0]", "roi_size": "[32,32,32]", "num_workers": "0"}
 ABLATION = ("pixel", "semantic", "pixel_semantic", "pixel_semantic_delta")
