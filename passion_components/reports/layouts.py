@@ -136,7 +136,7 @@ def components(setting: Setting) -> dict[str, bool]:
     if run.objective == "BaselineObjective":
         return dict.fromkeys(COMPONENTS, False)
     found = run.trained_on.get("objective", {})
-    if run.objective != "PassionObjective" or not COMPONENTS.keys() <= found.keys():
+    if run.objective != "PassionObjective" or not COMPONENTS.keys() <= found.keys() or found.get("unimodal"):
         return {}
     acts = {name: bool(found[name]) for name in COMPONENTS}
     return acts | {"delta": acts["delta"] and acts["semantic"], "beta": acts["beta"] and acts["pixel"]}

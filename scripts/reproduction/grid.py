@@ -57,6 +57,7 @@ class Study:
         rates: share of the training cases that lose each sequence; none: they keep what they have.
         values: keys of every training, beside those of the setting.
         input: keys of training and evaluation both.
+        scoring: keys of evaluation alone.
         settings: keys of :data:`SETTINGS`; the first is what the others are compared with.
         folds: into how many parts the cases are cut, each of them tested once.
         seeds: of training; the draw of what is missing belongs to the fold.
@@ -71,6 +72,7 @@ class Study:
     settings: tuple[str, ...]
     folds: int = 5
     seeds: tuple[int, ...] = (0,)
+    scoring: Mapping[str, str] = field(default_factory=lambda: {"windows": "fitted"})
 
 
 LGG = {"epochs": "24", "learning_rate": "0.01", "cache": "True", "val_interval": "1000"}
