@@ -22,7 +22,7 @@ from pathlib import Path
 
 from reproduction import rows
 from reproduction.grid import STUDIES, Job, jobs
-from reproduction.runs import RunFailed, run, training_words
+from reproduction.runs import RunFailed, command, run
 from tqdm import tqdm
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
@@ -53,11 +53,11 @@ def left(found: Sequence[Job], results: Path) -> list[Job]:
     """
     done = rows.finished(results)
     for job in found:
-        if job in done and done[job] != " ".join(training_words(job)):
+        if job in done and done[job] != command(job):
             raise ValueError(
                 f"{results}: the rows of {job.name} were made by another command than the grid says now; remove them "
                 f"(its line in runs.csv is enough) to have it trained again\n  was {done[job]}\n"
-                f"  now {' '.join(training_words(job))}"
+                f"  now {command(job)}"
             )
     return [job for job in found if job not in done]
 

@@ -9,7 +9,7 @@ import reproduce
 from reproduction import rows, tables
 from reproduction.folds import deal, fold_datalist
 from reproduction.grid import SETTINGS, STUDIES, Job, jobs
-from reproduction.runs import training_words
+from reproduction.runs import command
 
 from passion_components.data.lists.datalist import Datalist
 from passion_components.datasets import DATASETS
@@ -72,8 +72,7 @@ class TestRows:
         return folder
 
     def about(self) -> dict[str, str]:
-        command = " ".join(training_words(self.JOB))
-        return {"command": command, "commit": "abc", "training_cpu_s": "90", "scoring_cpu_s": "30"}
+        return {"command": command(self.JOB), "commit": "abc", "training_cpu_s": "90", "scoring_cpu_s": "30"}
 
     def test_what_a_run_leaves(self, tmp_path):
         results = tmp_path / "results"

@@ -28,6 +28,17 @@ def training_words(job: Job) -> list[str]:
     return _words("training", ("train", *setting.overlays), values)
 
 
+def scoring_words(job: Job) -> list[str]:
+    """What the evaluation of a job says beside its data and its folder."""
+    study = STUDIES[job.study]
+    return _words("evaluating", ("train", "evaluate"), {**study.input, **study.scoring})
+
+
+def command(job: Job) -> str:
+    """Both, in one line that ``runs.csv`` keeps."""
+    return " ".join([*training_words(job), ";", *scoring_words(job)])
+
+
 def run(job: Job, data: Path, work: Path, results: Path) -> None:
     """Train, score the fold's cases, record the rows, and remove the folder; an interrupted training goes on.
 
@@ -50,17 +61,16 @@ def run(job: Job, data: Path, work: Path, results: Path) -> None:
     datalist = folder / "datalist.json"
     if not datalist.exists():
         fold_datalist(data / "datalist.json", datalist, study, spec, job.fold)
-    words = training_words(job)
     paths = {"dataset_dir": str(data), "datalist": str(datalist)}
     resumed = {"resume": "True"} if (folder / "checkpoint.pt").exists() else {}
     log = folder / "log.txt"
-    training = _call(study.bundle, words, paths | {"output_dir": str(folder)} | resumed, log)
+    training = _call(study.bundle, training_words(job), paths | {"output_dir": str(folder)} | resumed, log)
     scored = paths | {"output_dir": str(folder / "test"), "ckpt": str(folder / "model_last.pt"), "part": "test"}
     scoring = _call(
         study.bundle, _words("evaluating", ("train", "evaluate"), {**study.input, **study.scoring}), scored, log
     )
     about = {
-        "command": " ".join(words),
+        "command": command(job),
         "commit": _commit(),
         "training_cpu_s": f"{training:.0f}",
         "scoring_cpu_s": f"{scoring:.0f}",
