@@ -66,9 +66,7 @@ def run(job: Job, data: Path, work: Path, results: Path) -> None:
     log = folder / "log.txt"
     training = _call(study.bundle, training_words(job), paths | {"output_dir": str(folder)} | resumed, log)
     scored = paths | {"output_dir": str(folder / "test"), "ckpt": str(folder / "model_last.pt"), "part": "test"}
-    scoring = _call(
-        study.bundle, _words("evaluating", ("train", "evaluate"), {**study.input, **study.scoring}), scored, log
-    )
+    scoring = _call(study.bundle, scoring_words(job), scored, log)
     about = {
         "command": command(job),
         "commit": _commit(),
