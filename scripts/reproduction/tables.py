@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from statistics import fmean
 
 from passion_components.files import write_text_atomically
 from passion_components.reports.cells import (
@@ -20,9 +21,11 @@ from passion_components.reports.cells import (
 )
 from passion_components.reports.comparison import Setting, difference
 from reproduction import rows
-from reproduction.grid import STUDIES
+from reproduction.grid import SETTINGS, STUDIES
 from reproduction.scored import METRICS, mean, settings_of
 
+SPAN = 3
+"""Epochs at either end of a training over which tables average."""
 BLOCK = re.compile(r"(<!-- rows: (\w+) (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
@@ -96,6 +99,48 @@ def differences(study: str, results: Path) -> list[str]:
     return markdown_lines(Table(study, "", "", tuple(columns), 1, tuple(body)))
 
 
+def preference(study: str, results: Path) -> list[str]:
+    """How far relative preference lies from 0 at the start and at the end, by setting, and how far beta has moved."""
+    by_run: dict[str, dict[tuple[str, str], list[dict[str, str]]]] = {}
+    for row in rows.read(results / f"{study}_preference.csv"):
+        by_run.setdefault(row["setting"], {}).setdefault((row["fold"], row["seed"]), []).append(row)
+    if not by_run:
+        return ["Not run yet."]
+    columns = [label_column("setting"), Column("trainings", ("n",))]
+    columns += [Column(heading, (heading,)) for heading in (f"mean abs(RP), epochs 1 to {SPAN}", f"last {SPAN} epochs")]
+    columns += [Column("RP of each sequence at the end", ("rp",)), Column("beta, greatest change, %", ("beta",))]
+    body = []
+    for setting in (name for name in STUDIES[study].settings if name in by_run):
+        runs = list(by_run[setting].values())
+        last = max(int(row["epoch"]) for run in runs for row in run)
+        early = [abs(float(row["rp"])) for run in runs for row in run if int(row["epoch"]) <= SPAN]
+        late = [row for run in runs for row in run if int(row["epoch"]) > last - SPAN]
+        ends = {name: [float(row["rp"]) for row in late if row["modality"] == name] for name in _modalities(late)}
+        moved = max(_moved(run) for run in runs)
+        cells = [len(runs), f"{fmean(early):.3f}", f"{fmean(abs(float(row['rp'])) for row in late):.3f}"]
+        cells += [", ".join(f"{name} {fmean(values):+.2f}" for name, values in ends.items()), f"{100 * moved:.1f}"]
+        body.append((label(SETTINGS[setting].title), *map(label, cells)))
+    return markdown_lines(Table(study, "", "", tuple(columns), 1, tuple(body)))
+
+
+def terms(study: str, results: Path) -> list[str]:
+    """Mean of every term of the loss over the last epochs and all folds, before its lambda."""
+    found: dict[str, dict[str, list[float]]] = {}
+    for row in rows.read(results / f"{study}_losses.csv"):
+        if int(row["epoch"]) > int(STUDIES[study].values["epochs"]) - SPAN:
+            found.setdefault(row["setting"], {}).setdefault(row["name"].split("/")[-1], []).append(float(row["value"]))
+    if not found:
+        return ["Not run yet."]
+    names = sorted({name for of_setting in found.values() for name in of_setting} - {"loss"})
+    columns = [label_column("setting"), *(Column(name, (name,)) for name in ("loss", *names))]
+    body = []
+    for setting in (name for name in STUDIES[study].settings if name in found):
+        of_setting = found[setting]
+        cells = [label(f"{fmean(of_setting[name]):.3f}" if name in of_setting else "") for name in ("loss", *names)]
+        body.append((label(SETTINGS[setting].title), *cells))
+    return markdown_lines(Table(study, "", "", tuple(columns), 1, tuple(body)))
+
+
 def hours(_: str, results: Path) -> list[str]:
     """CPU hours and trainings by study."""
     columns = (label_column("study"), Column("trainings", ("n",)), Column("CPU hours", ("hours",)))
@@ -110,7 +155,26 @@ def hours(_: str, results: Path) -> list[str]:
     return markdown_lines(Table("hours", "", "", columns, 1, tuple(body)))
 
 
-KINDS: Mapping[str, Callable[[str, Path], list[str]]] = {"means": means, "differences": differences, "hours": hours}
+KINDS: Mapping[str, Callable[[str, Path], list[str]]] = {
+    "means": means,
+    "differences": differences,
+    "preference": preference,
+    "terms": terms,
+    "hours": hours,
+}
+
+
+def _modalities(found: Sequence[Mapping[str, str]]) -> list[str]:
+    return list(dict.fromkeys(row["modality"] for row in found))
+
+
+def _moved(run: Sequence[Mapping[str, str]]) -> float:
+    """Greatest change of a beta from the first to the last epoch of a training, as a share of the first."""
+    changes = []
+    for name in _modalities(run):
+        betas = [float(row["beta"]) for row in run if row["modality"] == name]
+        changes.append(abs(betas[-1] / betas[0] - 1))
+    return max(changes)
 
 
 def _subsets(setting: Setting) -> list[str]:
