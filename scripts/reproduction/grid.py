@@ -72,7 +72,7 @@ class Study:
     settings: tuple[str, ...]
     folds: int = 5
     seeds: tuple[int, ...] = (0,)
-    scoring: Mapping[str, str] = field(default_factory=lambda: {"windows": "fitted"})
+    scoring: Mapping[str, str] = field(default_factory=lambda: {"windows": "fitted", "min_component_share": "0"})
 
 
 LGG = {"epochs": "24", "learning_rate": "0.01", "cache": "True", "val_interval": "1000"}
