@@ -44,10 +44,10 @@ def test_what_is_no_split_is_refused(tmp_path, content):
 def test_the_split_of_the_shipped_weights_is_that_of_their_training():
     path = find_split("tcga_lgg_rfnet")
     parts = list(read_split(path).values())
-    assert [parts.count(part) for part in ("training", "validation", "test")] == [56, 8, 17]
+    assert [parts.count(part) for part in ("training", "validation", "test")] == [70, 11, 0]
     about = json.loads(path.with_name("model.json").read_text())["trained_on"]
-    assert about["training_cases"] == 56
-    assert read_split(path)["TCGA_DU_7294_19890104"] == "test"
+    assert about["training_cases"] == 70
+    assert read_split(path)["TCGA_DU_7294_19890104"] == "validation"
 
 
 def test_patients_are_put_into_the_parts_of_a_split(tmp_path):
