@@ -33,8 +33,9 @@ SETTINGS = {
     "semantic": Setting("semantic", values={"objective#pixel": "False", "objective#delta": "False"}),
     "pixel_semantic": Setting("pixel, semantic", values={"objective#delta": "False", "objective#beta": "False"}),
     "pixel_semantic_delta": Setting("pixel, semantic, delta", values={"objective#beta": "False"}),
+    "tau2": Setting("Eq. 14, pixel term times tau²", values={"objective#temperature_squared": "True"}),
     "kept": Setting("Eq. 14 + uni-modal supervision of Eq. 2", values=KEPT),
-    "kept_tau2": Setting("the same, pixel term times tau²", values=FELT),
+    "kept_tau2": Setting("Eq. 14 + supervision, pixel term times tau²", values=FELT),
     "kept_tau2_teacher": Setting("the same, KL(teacher ‖ student)", values=FELT | {"objective#teacher_first": "True"}),
     "kept_tau2_gamma": Setting("the same, gamma 0.15", values=FELT | {"gamma": "0.15"}),
     "kept_tau2_warmup": Setting("the same, Eq. 2 for 5 epochs first", values=FELT | {"distillation_warmup": "5"}),
@@ -80,7 +81,7 @@ LGG_INPUT = {"spacing": "[4.8,4.8]", "roi_size": "[48,48]", "num_workers": "0"}
 BRATS = {"epochs": "50", "learning_rate": "0.004", "cache": "True", "val_interval": "1000", "amp": "True"}
 BRATS_INPUT = {"spacing": "[3.0,3.0,3.0]", "roi_size": "[32,32,32]", "num_workers": "0"}
 ABLATION = ("pixel", "semantic", "pixel_semantic", "pixel_semantic_delta")
-SEARCH = tuple(name for name in SETTINGS if name.startswith("kept"))
+SEARCH = ("tau2", *(name for name in SETTINGS if name.startswith("kept")))
 
 STUDIES = {
     "lgg_a": Study(
