@@ -174,11 +174,11 @@ def patients(models: Path) -> str:
         return ""
     count = {part: len(names) for part, names in json.loads((models / "split.json").read_text("utf-8")).items()}
     trained, validation, test = (count.get(part, 0) for part in ("training", "validation", "test"))
-    others = (
-        f"chosen on {_others(validation)}, scored on {_others(test)}"
-        if test
-        else f"chosen and scored on these {validation} validation patients, so that the scores flatter"
-    )
+    others = f"scored on {_others(test)}"
+    if not test:
+        others = f"chosen and scored on the same {validation} others, so that the scores flatter"
+    elif validation:
+        others = f"chosen on {_others(validation)}, {others}"
     return f"**Trained on {trained} patients; {others}.**"
 
 

@@ -119,7 +119,7 @@ def test_without_test_cases_the_card_says_that_those_scored_also_chose(ship, dat
     mean = sum(n * dice for n, dice in scored) / sum(n for n, _ in scored)
     assert mean == pytest.approx(by_threshold[chosen], abs=0.01)
     card = scripts[1].bundle_files("tcga_lgg", "mmformer")["docs/README.md"]
-    assert "**Trained on 4 patients; chosen and scored on these 2 validation patients" in card
+    assert "**Trained on 4 patients; chosen and scored on the same 2 others" in card
     assert "2 validation cases" in card
 
 
