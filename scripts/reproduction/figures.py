@@ -36,7 +36,7 @@ def write_figures(results: Path) -> None:
             curves = _curves(study, results, kind)
             limits = common_limits(list(curves.values()))
             for setting in curves:
-                if setting not in ("baseline", "passion", "recommended"):
+                if setting not in ("baseline", "passion"):
                     continue
                 svg = lines_svg(
                     curves[setting],

@@ -41,9 +41,8 @@ SETTINGS = {
     "kept_tau2_warmup": Setting("the same, Eq. 2 for 5 epochs first", values=FELT | {"distillation_warmup": "5"}),
     "kept_tau2_semantic": Setting("the same, lambda2 1", values=FELT | {"lambda2": "1.0"}),
     "kept_tau2_pixel": Setting("the same, lambda1 2", values=FELT | {"lambda1": "2.0"}),
-    "recommended": Setting("recommended", ("recommended",)),
     "moddrop_passion": Setting("ModDrop, PASSION", ("moddrop",)),
-    "moddrop_recommended": Setting("ModDrop, recommended", ("moddrop", "recommended")),
+    "moddrop_kept_tau2": Setting("ModDrop, Eq. 14 + supervision, pixel term times tau²", ("moddrop",), FELT),
 }
 
 
@@ -78,8 +77,9 @@ class Study:
 
 LGG = {"epochs": "24", "learning_rate": "0.01", "cache": "True", "val_interval": "1000"}
 LGG_INPUT = {"spacing": "[4.8,4.8]", "roi_size": "[48,48]", "num_workers": "0"}
-BRATS = {"epochs": "50", "learning_rate": "0.004", "cache": "True", "val_interval": "1000", "amp": "True"}
-BRATS_INPUT = {"spacing": "[3.0,3.0,3.0]", "roi_size": "[32,32,32]", "num_workers": "0"}
+SMALL = {"network_def#img_size": "[48,48]", "network_width": "6", "mlp_dim": "256"}
+BRATS = {"epochs": "60", "learning_rate": "0.005", "cache": "True", "val_interval": "1000", "amp": "True"}
+BRATS_INPUT = {"spacing": "[3.0,3.0,3.0]", "roi_size": "[48,48,48]", "num_workers": "0"}
 ABLATION = ("pixel", "semantic", "pixel_semantic", "pixel_semantic_delta")
 SEARCH = ("tau2", *(name for name in SETTINGS if name.startswith("kept")))
 
@@ -94,19 +94,21 @@ STUDIES = {
     ),
     "lgg_complete": Study(
         "TCGA-LGG, RFNet, all that the patients have", "tcga_lgg_rfnet", "lgg", {}, LGG, LGG_INPUT,
-        ("pdt", "moddrop", "moddrop_passion", "moddrop_recommended"),
+        ("pdt", "moddrop", "moddrop_passion", "moddrop_kept_tau2"),
     ),
     "lgg_a_mmformer": Study(
-        "TCGA-LGG, mmFormer, rates A", "tcga_lgg_mmformer", "lgg", RATES_A, LGG, LGG_INPUT,
-        ("baseline", "passion", "recommended"),
+        "TCGA-LGG, mmFormer, rates A", "tcga_lgg_mmformer", "lgg", RATES_A, LGG | SMALL | {"token_dim": "128"},
+        LGG_INPUT,
+        ("baseline", "passion", "kept_tau2"),
     ),
     "lgg_a_m2ftrans": Study(
-        "TCGA-LGG, M2FTrans, rates A", "tcga_lgg_m2ftrans", "lgg", RATES_A, LGG, LGG_INPUT,
-        ("baseline", "passion", "recommended"),
+        "TCGA-LGG, M2FTrans, rates A", "tcga_lgg_m2ftrans", "lgg", RATES_A, LGG | SMALL | {"network_def#depth": "1"},
+        LGG_INPUT,
+        ("baseline", "passion", "kept_tau2"),
     ),
     "brats": Study(
         "BraTS 2021, RFNet, 3D, T1 .2, T1ce .4, FLAIR .6, T2 .8", "brats2021_rfnet", "brats", RATES_BRATS, BRATS,
-        BRATS_INPUT, ("baseline", "passion", "recommended"),
+        BRATS_INPUT, ("baseline", "passion", "kept_tau2"),
     ),
     "brats_complete": Study(
         "BraTS 2021, RFNet, 3D, perfect data", "brats2021_rfnet", "brats", {}, BRATS, BRATS_INPUT, ("pdt",)
