@@ -40,7 +40,7 @@ def write_figures(results: Path) -> None:
                     continue
                 svg = lines_svg(
                     curves[setting],
-                    title=f"{STUDIES[study].title}: {SETTINGS[setting].title}",
+                    title=f"{SETTINGS[setting].title}: {study}",
                     xlabel="epoch",
                     ylabel={"rp": "relative preference", "beta": "beta"}[kind],
                     limits=limits,

@@ -33,16 +33,20 @@ SETTINGS = {
     "semantic": Setting("semantic", values={"objective#pixel": "False", "objective#delta": "False"}),
     "pixel_semantic": Setting("pixel, semantic", values={"objective#delta": "False", "objective#beta": "False"}),
     "pixel_semantic_delta": Setting("pixel, semantic, delta", values={"objective#beta": "False"}),
-    "tau2": Setting("Eq. 14, pixel term times tau²", values={"objective#temperature_squared": "True"}),
-    "kept": Setting("Eq. 14 + uni-modal supervision of Eq. 2", values=KEPT),
-    "kept_tau2": Setting("Eq. 14 + supervision, pixel term times tau²", values=FELT),
-    "kept_tau2_teacher": Setting("the same, KL(teacher ‖ student)", values=FELT | {"objective#teacher_first": "True"}),
-    "kept_tau2_gamma": Setting("the same, gamma 0.15", values=FELT | {"gamma": "0.15"}),
-    "kept_tau2_warmup": Setting("the same, Eq. 2 for 5 epochs first", values=FELT | {"distillation_warmup": "5"}),
-    "kept_tau2_semantic": Setting("the same, lambda2 1", values=FELT | {"lambda2": "1.0"}),
-    "kept_tau2_pixel": Setting("the same, lambda1 2", values=FELT | {"lambda1": "2.0"}),
+    "tau2": Setting("Eq. 14, tau²", values={"objective#temperature_squared": "True"}),
+    "kept": Setting("Eq. 2 + Eq. 14", values=KEPT),
+    "kept_tau2": Setting("Eq. 2 + Eq. 14, tau²", values=FELT),
+    "kept_tau2_teacher": Setting(
+        "Eq. 2 + Eq. 14, tau², KL(teacher ‖ student)", values=FELT | {"objective#teacher_first": "True"}
+    ),
+    "kept_tau2_gamma": Setting("Eq. 2 + Eq. 14, tau², gamma .15", values=FELT | {"gamma": "0.15"}),
+    "kept_tau2_warmup": Setting(
+        "Eq. 2 + Eq. 14, tau², 5 epochs of warm-up", values=FELT | {"distillation_warmup": "5"}
+    ),
+    "kept_tau2_semantic": Setting("Eq. 2 + Eq. 14, tau², lambda2 1", values=FELT | {"lambda2": "1.0"}),
+    "kept_tau2_pixel": Setting("Eq. 2 + Eq. 14, tau², lambda1 2", values=FELT | {"lambda1": "2.0"}),
     "moddrop_passion": Setting("ModDrop, PASSION", ("moddrop",)),
-    "moddrop_kept_tau2": Setting("ModDrop, Eq. 14 + supervision, pixel term times tau²", ("moddrop",), FELT),
+    "moddrop_kept_tau2": Setting("ModDrop, Eq. 2 + Eq. 14, tau²", ("moddrop",), FELT),
 }
 
 
