@@ -15,14 +15,15 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 
 from reproduction import rows
 from reproduction.grid import STUDIES, Job, jobs
-from reproduction.runs import RunFailed, command, run
+from reproduction.runs import RunFailed, command, run, stop
 from tqdm import tqdm
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
@@ -53,10 +54,10 @@ def left(found: Sequence[Job], results: Path) -> list[Job]:
     """
     done = rows.finished(results)
     for job in found:
-        if job in done and done[job] != command(job):
+        if job in done and done[job]["command"] != command(job):
             raise ValueError(
                 f"{results}: the rows of {job.name} were made by another command than the grid says now; remove them "
-                f"(its line in runs.csv is enough) to have it trained again\n  was {done[job]}\n"
+                f"(its line in runs.csv is enough) to have it trained again\n  was {done[job]['command']}\n"
                 f"  now {command(job)}"
             )
     return [job for job in found if job not in done]
@@ -64,37 +65,43 @@ def left(found: Sequence[Job], results: Path) -> list[Job]:
 
 def plan(found: Sequence[Job], results: Path) -> str:
     """What is done and what is left of every study and setting, with CPU hours taken and expected."""
+    done, waiting = rows.finished(results), left(found, results)
     spent: dict[tuple[str, str], list[float]] = {}
-    for row in rows.read(results / "runs.csv"):
-        seconds = float(row["training_cpu_s"]) + float(row["scoring_cpu_s"])
-        spent.setdefault((row["study"], row["setting"]), []).append(seconds)
-    waiting = left(found, results)
-    lines, expected = [], 0.0
-    for study, setting in dict.fromkeys((job.study, job.setting) for job in found):
-        times = spent.get((study, setting)) or [
-            t for (name, _), several in spent.items() if name == study for t in several
+    for job in found:
+        if job in done:
+            seconds = float(done[job]["training_cpu_s"]) + float(done[job]["scoring_cpu_s"])
+            spent.setdefault((job.study, job.setting), []).append(seconds)
+    lines, expected, unknown = [], 0.0, 0
+    for key in dict.fromkeys((job.study, job.setting) for job in found):
+        times = spent.get(key) or [
+            seconds for other, several in spent.items() if other[0] == key[0] for seconds in several
         ]
-        of_all = sum(job.study == study and job.setting == setting for job in found)
-        to_do = sum(job.study == study and job.setting == setting for job in waiting)
+        of_all, to_do = (sum((job.study, job.setting) == key for job in several) for several in (found, waiting))
         each = sum(times) / len(times) / 60 if times else None
-        expected += (each or 0) * to_do
-        lines.append(f"{study}/{setting:24} {of_all - to_do:3} of {of_all:3} done, {_minutes(each)} CPU minutes each")
+        expected, unknown = (expected + each * to_do, unknown) if each is not None else (expected, unknown + to_do)
+        lines.append(f"{'/'.join(key):32} {of_all - to_do:3} of {of_all:3} done, {_minutes(each)} CPU minutes each")
     taken = sum(sum(times) for times in spent.values()) / 3600
-    unknown = "" if spent else "; nothing measured yet"
-    return "\n".join([*lines, f"taken: {taken:.1f} CPU hours; left: about {expected / 60:.1f}{unknown}"])
+    last = f"taken: {taken:.1f} CPU hours; left: about {expected / 60:.1f}"
+    return "\n".join([*lines, last + (f", and {unknown} trainings of studies not measured yet" if unknown else "")])
 
 
-def work_off(waiting: Sequence[Job], folders: dict[str, Path], work: Path, results: Path, processes: int) -> list[str]:
-    """Do the jobs, several at once; returns one line for each that failed."""
+def work_off(
+    waiting: Sequence[Job], folders: Mapping[str, Path], work: Path, results: Path, processes: int
+) -> list[str]:
+    """Do the jobs, several at once; returns one line for each that failed. An interruption stops those that run."""
     failed = []
-    with ThreadPoolExecutor(processes) as pool:
-        doing = {pool.submit(run, job, folders[STUDIES[job.study].data], work, results): job for job in waiting}
+    pool = ThreadPoolExecutor(processes)
+    doing = {pool.submit(run, job, folders[STUDIES[job.study].data], work, results): job for job in waiting}
+    try:
         for future in tqdm(as_completed(doing), total=len(doing), unit="run"):
-            try:
-                future.result()
-            except RunFailed as error:
-                failed.append(f"{doing[future].name}: {error}")
+            if error := future.exception():
+                failed.append(f"{doing[future].name}: {error if isinstance(error, RunFailed) else repr(error)}")
                 tqdm.write(failed[-1], file=sys.stderr)
+    except BaseException:
+        pool.shutdown(wait=False, cancel_futures=True)
+        stop()
+        raise
+    pool.shutdown()
     return failed
 
 
@@ -120,11 +127,11 @@ def main() -> int:
     args = parser.parse_args()
     try:
         found = chosen(args.only)
-        waiting = left(found, args.results)
+        if args.plan:
+            print(plan(found, args.results))
+        waiting = [] if args.table or args.figures else left(found, args.results)
     except ValueError as error:
         parser.error(str(error))
-    if args.plan:
-        print(plan(found, args.results))
     if args.table or args.figures:
         from reproduction.figures import write_figures
         from reproduction.tables import write_tables
@@ -141,7 +148,12 @@ def main() -> int:
             parser.error(f"{name} needs --{study.data} DIR; or say with --only what to do without it")
     if args.work is None:
         parser.error("expected --work DIR, a folder for what is not kept")
-    failed = work_off(waiting, folders, args.work.resolve(), args.results.resolve(), args.processes)
+    signal.signal(signal.SIGTERM, signal.getsignal(signal.SIGINT))
+    try:
+        failed = work_off(waiting, folders, args.work.resolve(), args.results.resolve(), args.processes)
+    except KeyboardInterrupt:
+        print("stopped; the same command goes on", file=sys.stderr)
+        return 130
     return 1 if failed else 0
 
 

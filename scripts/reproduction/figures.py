@@ -31,7 +31,9 @@ def write_figures(results: Path) -> None:
             }
             for size in sorted(sizes)
         }
-        _write(results / f"{study}_dice.svg", bars_svg(groups, title=STUDIES[study].title, xlabel="Dice, %"))
+        write_text_atomically(
+            results / f"{study}_dice.svg", bars_svg(groups, title=STUDIES[study].title, xlabel="Dice, %")
+        )
         for kind in ("rp", "beta"):
             curves = _curves(study, results, kind)
             limits = common_limits(list(curves.values()))
@@ -46,13 +48,13 @@ def write_figures(results: Path) -> None:
                     limits=limits,
                     zero_line=kind == "rp",
                 )
-                _write(results / f"{study}_{setting}_{kind}.svg", svg)
+                write_text_atomically(results / f"{study}_{setting}_{kind}.svg", svg)
 
 
 def _curves(study: str, results: Path, kind: str) -> dict[str, dict[str, dict[int, float]]]:
     """Setting -> modality -> epoch -> mean over folds and seeds."""
     values: dict[str, dict[str, dict[int, list[float]]]] = {}
-    for row in rows.read(results / f"{study}_preference.csv"):
+    for row in rows.of_study(results, study, "preference"):
         of_modality = values.setdefault(row["setting"], {}).setdefault(row["modality"], {})
         of_modality.setdefault(int(row["epoch"]), []).append(float(row[kind]))
     return {
@@ -62,7 +64,3 @@ def _curves(study: str, results: Path, kind: str) -> dict[str, dict[str, dict[in
 
 def _means(points: Mapping[int, list[float]]) -> dict[int, float]:
     return {epoch: math.fsum(found) / len(found) for epoch, found in sorted(points.items())}
-
-
-def _write(path: Path, svg: str) -> None:
-    write_text_atomically(path, svg)

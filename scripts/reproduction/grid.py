@@ -19,8 +19,8 @@ class Setting:
     values: Mapping[str, str] = field(default_factory=dict)
 
 
-KEPT = {"objective#unimodal": "True"}
-FELT = KEPT | {"objective#temperature_squared": "True"}
+UNIMODAL = {"objective#unimodal": "True"}
+UNIMODAL_TAU2 = UNIMODAL | {"objective#temperature_squared": "True"}
 
 SETTINGS = {
     "pdt": Setting("perfect data (PDT), Eq. 1", ("baseline", "pdt")),
@@ -34,19 +34,19 @@ SETTINGS = {
     "pixel_semantic": Setting("pixel, semantic", values={"objective#delta": "False", "objective#beta": "False"}),
     "pixel_semantic_delta": Setting("pixel, semantic, delta", values={"objective#beta": "False"}),
     "tau2": Setting("Eq. 14, tau²", values={"objective#temperature_squared": "True"}),
-    "kept": Setting("Eq. 2 + Eq. 14", values=KEPT),
-    "kept_tau2": Setting("Eq. 2 + Eq. 14, tau²", values=FELT),
+    "kept": Setting("Eq. 2 + Eq. 14", values=UNIMODAL),
+    "kept_tau2": Setting("Eq. 2 + Eq. 14, tau²", values=UNIMODAL_TAU2),
     "kept_tau2_teacher": Setting(
-        "Eq. 2 + Eq. 14, tau², KL(teacher ‖ student)", values=FELT | {"objective#teacher_first": "True"}
+        "Eq. 2 + Eq. 14, tau², KL(teacher ‖ student)", values=UNIMODAL_TAU2 | {"objective#teacher_first": "True"}
     ),
-    "kept_tau2_gamma": Setting("Eq. 2 + Eq. 14, tau², gamma .15", values=FELT | {"gamma": "0.15"}),
+    "kept_tau2_gamma": Setting("Eq. 2 + Eq. 14, tau², gamma .15", values=UNIMODAL_TAU2 | {"gamma": "0.15"}),
     "kept_tau2_warmup": Setting(
-        "Eq. 2 + Eq. 14, tau², 5 epochs of warm-up", values=FELT | {"distillation_warmup": "5"}
+        "Eq. 2 + Eq. 14, tau², 5 epochs of warm-up", values=UNIMODAL_TAU2 | {"distillation_warmup": "5"}
     ),
-    "kept_tau2_semantic": Setting("Eq. 2 + Eq. 14, tau², lambda2 1", values=FELT | {"lambda2": "1.0"}),
-    "kept_tau2_pixel": Setting("Eq. 2 + Eq. 14, tau², lambda1 2", values=FELT | {"lambda1": "2.0"}),
+    "kept_tau2_semantic": Setting("Eq. 2 + Eq. 14, tau², lambda2 1", values=UNIMODAL_TAU2 | {"lambda2": "1.0"}),
+    "kept_tau2_pixel": Setting("Eq. 2 + Eq. 14, tau², lambda1 2", values=UNIMODAL_TAU2 | {"lambda1": "2.0"}),
     "moddrop_passion": Setting("ModDrop, PASSION", ("moddrop",)),
-    "moddrop_kept_tau2": Setting("ModDrop, Eq. 2 + Eq. 14, tau²", ("moddrop",), FELT),
+    "moddrop_kept_tau2": Setting("ModDrop, Eq. 2 + Eq. 14, tau²", ("moddrop",), UNIMODAL_TAU2),
 }
 
 
@@ -79,7 +79,7 @@ class Study:
     scoring: Mapping[str, str] = field(default_factory=lambda: {"windows": "fitted", "min_component_share": "0"})
 
 
-LGG = {"epochs": "24", "learning_rate": "0.01", "cache": "True", "val_interval": "1000"}
+LGG = {"epochs": "24", "learning_rate": "0.01", "cache": "True", "val_interval": "1000", "amp": "False"}
 LGG_INPUT = {"spacing": "[4.8,4.8]", "roi_size": "[48,48]", "num_workers": "0"}
 SMALL = {"network_def#img_size": "[48,48]", "network_width": "6", "mlp_dim": "256"}
 BRATS = {"epochs": "60", "learning_rate": "0.005", "cache": "True", "val_interval": "1000", "amp": "True"}

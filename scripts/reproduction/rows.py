@@ -16,7 +16,9 @@ KEY = ("setting", "fold", "seed")
 SCORES = (*KEY, "case", "subset", "region", "metric", "value")
 PREFERENCE = (*KEY, "epoch", "modality", "rp", "beta")
 LOSSES = (*KEY, "epoch", "name", "value")
-RUNS = ("study", *KEY, "command", "commit", "training_cpu_s", "scoring_cpu_s")
+RUNS = ("study", *KEY, "command", "data", "commit", "training_cpu_s", "scoring_cpu_s")
+TERMS = ("loss", "segmentation", "unimodal", "pixel", "semantic", "separate", "prototype")
+"""What is kept of a history; times and memory belong to a machine."""
 
 
 def read(path: Path) -> list[dict[str, str]]:
@@ -27,15 +29,19 @@ def read(path: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-def append(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, object]]) -> None:
-    """Add rows such that a kill leaves the old file or the new one."""
-    text = io.StringIO(path.read_text(encoding="utf-8") if path.exists() else "")
-    text.seek(0, io.SEEK_END)
+def write(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, object]]) -> None:
+    """Write a CSV such that a kill leaves the old file or the new one."""
+    text = io.StringIO()
     writer = csv.DictWriter(text, columns, lineterminator="\n")
-    if text.tell() == 0:
-        writer.writeheader()
+    writer.writeheader()
     writer.writerows(rows)
     write_text_atomically(path, text.getvalue())
+
+
+def replace(path: Path, columns: Sequence[str], key: Mapping[str, str], rows: Iterable[Mapping[str, object]]) -> None:
+    """Put ``rows`` in the place of those that have the values of ``key``, at the end of the file."""
+    kept = [row for row in read(path) if any(row[name] != value for name, value in key.items())]
+    write(path, columns, [*kept, *rows])
 
 
 @contextmanager
@@ -47,24 +53,33 @@ def locked(results: Path) -> Iterator[None]:
         yield
 
 
-def finished(results: Path) -> dict[Job, str]:
-    """The command of every job whose rows are there."""
+def finished(results: Path) -> dict[Job, dict[str, str]]:
+    """The line in ``runs.csv`` of every job whose rows are all there."""
     return {
-        Job(row["study"], row["setting"], int(row["fold"]), int(row["seed"])): row["command"]
-        for row in read(results / "runs.csv")
+        Job(row["study"], row["setting"], int(row["fold"]), int(row["seed"])): row for row in read(results / "runs.csv")
     }
+
+
+def of_study(results: Path, study: str, kind: str) -> list[dict[str, str]]:
+    """Rows of a study, of finished jobs alone.
+
+    Args:
+        results: folder of the rows.
+        study: its name.
+        kind: ``scores``, ``preference`` or ``losses``.
+    """
+    done = {(job.setting, str(job.fold), str(job.seed)) for job in finished(results) if job.study == study}
+    return [row for row in read(results / f"{study}_{kind}.csv") if (row["setting"], row["fold"], row["seed"]) in done]
 
 
 def record(results: Path, job: Job, folder: Path, about: Mapping[str, object]) -> None:
     """Take the rows of a job from its output folder; its line in ``runs.csv`` comes last and says that all are there.
 
-    Rows that an interrupted call left of this job are replaced.
-
     Args:
         results: folder of the rows.
-        job: which one.
+        job: which one; rows that are there of it already are replaced.
         folder: its ``output_dir``, with ``test/metrics.csv`` in it.
-        about: command, commit and CPU seconds.
+        about: what else :data:`RUNS` asks for.
     """
     key = {"setting": job.setting, "fold": str(job.fold), "seed": str(job.seed)}
     sources = {
@@ -74,18 +89,10 @@ def record(results: Path, job: Job, folder: Path, about: Mapping[str, object]) -
     }
     with locked(results):
         for kind, (source, columns) in sources.items():
-            path = results / f"{job.study}_{kind}.csv"
-            _forget(path, columns, key)
-            append(path, columns, [key | _rounded(row, columns) for row in read(source) if _is_kept(row)])
-        append(results / "runs.csv", RUNS, [{"study": job.study} | key | dict(about)])
-
-
-def _forget(path: Path, columns: Sequence[str], key: Mapping[str, str]) -> None:
-    rows = read(path)
-    kept = [row for row in rows if any(row[name] != value for name, value in key.items())]
-    if len(kept) != len(rows):
-        path.unlink()
-        append(path, columns, kept)
+            found = [key | _rounded(row, columns) for row in read(source) if row.get("name", "loss") in TERMS]
+            replace(results / f"{job.study}_{kind}.csv", columns, key, found)
+        key = {"study": job.study} | key
+        replace(results / "runs.csv", RUNS, key, [key | dict(about)])
 
 
 def _rounded(row: Mapping[str, str], columns: Sequence[str]) -> dict[str, str]:
@@ -95,8 +102,3 @@ def _rounded(row: Mapping[str, str], columns: Sequence[str]) -> dict[str, str]:
         for name, text in row.items()
         if name in columns
     }
-
-
-def _is_kept(row: Mapping[str, str]) -> bool:
-    """Of a history only the terms of the loss: times and memory belong to a machine."""
-    return row.get("name", "loss") in ("loss", "segmentation", "unimodal", "pixel", "semantic", "separate", "prototype")

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from passion_components.data.lists.datalist import Datalist
@@ -15,10 +17,11 @@ from reproduction.folds import fold_datalist
 from reproduction.grid import SETTINGS, STUDIES, Job
 
 BUNDLES = Path(__file__).resolve().parents[2] / "bundles"
+_children: set[subprocess.Popen[bytes]] = set()
 
 
 class RunFailed(Exception):
-    """A command of a job failed; the message names its log."""
+    """A job cannot be done; the message is one line for the user."""
 
 
 def training_words(job: Job) -> list[str]:
@@ -42,6 +45,8 @@ def command(job: Job) -> str:
 def run(job: Job, data: Path, work: Path, results: Path) -> None:
     """Train, score the fold's cases, record the rows, and remove the folder; an interrupted training goes on.
 
+    What another program has done or is doing is left to it.
+
     Args:
         job: which one.
         data: folder that ``passion prepare`` wrote.
@@ -49,32 +54,54 @@ def run(job: Job, data: Path, work: Path, results: Path) -> None:
         results: folder of the rows.
 
     Raises:
-        RunFailed: training or scoring failed.
+        RunFailed: training or scoring failed, or the cases are not those of the fold's other rows.
     """
-    study = STUDIES[job.study]
+    folder = work / job.name
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with _own(folder.with_name(f"{folder.name}.lock")) as mine:
+        if not mine or job in rows.finished(results):
+            return
+        commit = _commit()
+        if folder.exists() and not any(folder.glob("checkpoint*.pt")):
+            shutil.rmtree(folder)
+        folder.mkdir(exist_ok=True)
+        datalist = _datalist(job, data, folder / "datalist.json", results)
+        paths = {"dataset_dir": str(data), "datalist": str(datalist.path)}
+        resumed = {"resume": "True"} if any(folder.glob("checkpoint*.pt")) else {}
+        _call(job, training_words(job), paths | {"output_dir": str(folder)} | resumed, folder)
+        scored = paths | {"output_dir": str(folder / "test"), "ckpt": str(folder / "model_last.pt"), "part": "test"}
+        _call(job, scoring_words(job), scored, folder)
+        about = {
+            "command": command(job),
+            "data": datalist.hash()[:16],
+            "commit": commit,
+            "training_cpu_s": _spent(folder, "training"),
+            "scoring_cpu_s": _spent(folder, "evaluating"),
+        }
+        rows.record(results, job, folder, about)
+        shutil.rmtree(folder)
+
+
+def stop() -> None:
+    """End the trainings that run; each goes on from its last epoch when it is started again."""
+    for process in tuple(_children):
+        process.terminate()
+
+
+def _datalist(job: Job, data: Path, out: Path, results: Path) -> Datalist:
+    """The fold's datalist, written anew, of the same cases and sequences as the fold's other rows."""
     listed = Datalist(data / "datalist.json")
     spec = listed.dataset()
     if spec is None:
         raise RunFailed(f"{listed.path} names no data set; write it with passion prepare")
-    folder = work / job.name
-    folder.mkdir(parents=True, exist_ok=True)
-    datalist = folder / "datalist.json"
-    if not datalist.exists():
-        fold_datalist(data / "datalist.json", datalist, study, spec, job.fold)
-    paths = {"dataset_dir": str(data), "datalist": str(datalist)}
-    resumed = {"resume": "True"} if (folder / "checkpoint.pt").exists() else {}
-    log = folder / "log.txt"
-    training = _call(study.bundle, training_words(job), paths | {"output_dir": str(folder)} | resumed, log)
-    scored = paths | {"output_dir": str(folder / "test"), "ckpt": str(folder / "model_last.pt"), "part": "test"}
-    scoring = _call(study.bundle, scoring_words(job), scored, log)
-    about = {
-        "command": command(job),
-        "commit": _commit(),
-        "training_cpu_s": f"{training:.0f}",
-        "scoring_cpu_s": f"{scoring:.0f}",
-    }
-    rows.record(results, job, folder, about)
-    shutil.rmtree(folder)
+    found = Datalist(fold_datalist(data / "datalist.json", out, STUDIES[job.study], spec, job.fold))
+    for other, row in rows.finished(results).items():
+        if (other.study, other.fold) == (job.study, job.fold) and row["data"] != found.hash()[:16]:
+            raise RunFailed(
+                f"{listed.path} is not what the rows in {results} were trained on (fold {job.fold}: other cases or "
+                "sequences); name another folder with --results to begin a study of your own data"
+            )
+    return found
 
 
 def _words(run_id: str, configs: Sequence[str], values: Mapping[str, str]) -> list[str]:
@@ -82,22 +109,42 @@ def _words(run_id: str, configs: Sequence[str], values: Mapping[str, str]) -> li
     return [run_id, "--config_file", files, *(word for key, value in values.items() for word in (f"--{key}", value))]
 
 
-def _call(bundle: str, words: Sequence[str], values: Mapping[str, str], log: Path) -> float:
-    """CPU seconds of ``python -m monai.bundle run`` in the bundle's folder, on one thread."""
+def _call(job: Job, words: Sequence[str], values: Mapping[str, str], folder: Path) -> None:
+    """``python -m monai.bundle run`` in the bundle's folder, on one thread; its CPU seconds go to ``cpu.txt``."""
     command = [sys.executable, "-m", "monai.bundle", "run", *words]
     command += [word for key, value in values.items() for word in (f"--{key}", value)]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    log = folder / "log.txt"
     with open(log, "a", encoding="utf-8") as file:
-        process = subprocess.Popen(command, cwd=BUNDLES / bundle, env=environment, stdout=file, stderr=file)
-        try:
-            _, status, usage = os.wait4(process.pid, 0)
-        except KeyboardInterrupt:
-            process.terminate()
-            raise
+        process = subprocess.Popen(
+            command, cwd=BUNDLES / STUDIES[job.study].bundle, env=environment, stdout=file, stderr=file
+        )
+        _children.add(process)
+        _, status, usage = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)
+    _children.discard(process)
+    with open(folder / "cpu.txt", "a", encoding="utf-8") as file:
+        file.write(f"{words[0]} {usage.ru_utime + usage.ru_stime:.1f}\n")
     if process.returncode:
         raise RunFailed(f"{words[0]} failed with code {process.returncode}; see {log}")
-    return usage.ru_utime + usage.ru_stime
+
+
+def _spent(folder: Path, run_id: str) -> str:
+    """CPU seconds of all calls of one kind, interrupted ones too."""
+    lines = (folder / "cpu.txt").read_text(encoding="utf-8").split("\n")
+    return f"{sum(float(line.split()[1]) for line in lines if line.startswith(run_id)):.0f}"
+
+
+@contextmanager
+def _own(lock: Path) -> Iterator[bool]:
+    """Whether no other program has this lock; it is held meanwhile."""
+    with open(lock, "w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield False
+        else:
+            yield True
 
 
 def _commit() -> str:

@@ -14,21 +14,25 @@ from reproduction.grid import SETTINGS, STUDIES
 METRICS = ("dice", "hd95")
 
 
+SHARED = {"lgg_a": ("lgg_complete",), "lgg_b": ("lgg_complete",), "brats": ("brats_complete",)}
+"""Studies whose settings are compared with those of another too: the same folds, nothing taken away."""
+
+
 def settings_of(study: str, results: Path) -> dict[str, Setting]:
     """Settings of which every fold of a seed is there, each seed a run whose cases are those of all folds.
 
     Args:
-        study: its name; a setting of one of :data:`SHARED` counts as its own.
+        study: its name; the settings of its :data:`SHARED` studies come after its own.
         results: folder of the rows.
 
     Returns:
-        By name, in the grid's order.
+        By name, in the grid's order; those of a shared study as ``study/setting``.
     """
     found = {}
     for name in (study, *SHARED.get(study, ())):
         scores: dict[tuple[str, str], dict[ScoreKey, float]] = {}
         folds: dict[tuple[str, str], set[str]] = {}
-        for row in rows.read(results / f"{name}_scores.csv"):
+        for row in rows.of_study(results, name, "scores"):
             run = (row["setting"], row["seed"])
             key = ScoreKey(row["case"], row["subset"], row["region"], row["metric"])
             scores.setdefault(run, {})[key] = float(row["value"])
@@ -38,13 +42,10 @@ def settings_of(study: str, results: Path) -> dict[str, Setting]:
                 scores[run] for run in sorted(scores) if run[0] == setting and len(folds[run]) == STUDIES[name].folds
             ]
             if complete:
-                runs = [_run(SETTINGS[setting].title, of_seed) for of_seed in complete]
-                found[setting] = Setting(SETTINGS[setting].title, tuple(runs))
+                title = SETTINGS[setting].title + ("" if name == study else "; complete data")
+                place = setting if name == study else f"{name}/{setting}"
+                found[place] = Setting(title, tuple(_run(title, of_seed) for of_seed in complete))
     return found
-
-
-SHARED = {"lgg_a": ("lgg_complete",), "lgg_b": ("lgg_complete",), "brats": ("brats_complete",)}
-"""Studies whose settings may be compared with those of another: the same folds, without its missing rates."""
 
 
 def mean(setting: Setting, metric: str, *, subsets: Iterable[str] | None = None, region: str | None = None) -> float:

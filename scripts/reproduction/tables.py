@@ -102,7 +102,7 @@ def differences(study: str, results: Path) -> list[str]:
 def preference(study: str, results: Path) -> list[str]:
     """How far relative preference lies from 0 at the start and at the end, by setting, and how far beta has moved."""
     by_run: dict[str, dict[tuple[str, str], list[dict[str, str]]]] = {}
-    for row in rows.read(results / f"{study}_preference.csv"):
+    for row in rows.of_study(results, study, "preference"):
         by_run.setdefault(row["setting"], {}).setdefault((row["fold"], row["seed"]), []).append(row)
     if not by_run:
         return ["Not run yet."]
@@ -126,9 +126,9 @@ def preference(study: str, results: Path) -> list[str]:
 def terms(study: str, results: Path) -> list[str]:
     """Mean of every term of the loss over the last epochs and all folds, before its lambda."""
     found: dict[str, dict[str, list[float]]] = {}
-    for row in rows.read(results / f"{study}_losses.csv"):
+    for row in rows.of_study(results, study, "losses"):
         if int(row["epoch"]) > int(STUDIES[study].values["epochs"]) - SPAN:
-            found.setdefault(row["setting"], {}).setdefault(row["name"].split("/")[-1], []).append(float(row["value"]))
+            found.setdefault(row["setting"], {}).setdefault(row["name"], []).append(float(row["value"]))
     if not found:
         return ["Not run yet."]
     names = sorted({name for of_setting in found.values() for name in of_setting} - {"loss"})
