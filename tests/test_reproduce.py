@@ -258,6 +258,29 @@ def test_means_and_differences_average_alike_where_patients_lack_subsets(tmp_pat
     assert difference(found["passion"], found["baseline"]).value[0, 0, -1] == pytest.approx(expected)
 
 
+def test_how_far_preference_moves(tmp_path):
+    moves = {0: (0.4, 0.2), 1: (0.4, 0.3)}
+    found = [
+        {
+            "setting": "passion",
+            "fold": fold,
+            "seed": 0,
+            "epoch": epoch,
+            "modality": name,
+            "rp": sign * size,
+            "beta": beta,
+        }
+        for fold, (early, late) in moves.items()
+        for epoch, size, beta in ((1, early, 2.0), (7, late, 2.1))
+        for name, sign in (("t1", 1), ("flair", -1))
+    ]
+    rows.write(tmp_path / "lgg_a_preference.csv", rows.PREFERENCE, found)
+    lines = [{"study": "lgg_a", "setting": "passion", "fold": fold, "seed": 0} for fold in moves]
+    rows.write(tmp_path / "runs.csv", rows.RUNS, lines)
+    expected = "| PASSION, Eq. 14 | 2 | 0.400 | 0.250 | -0.150 [-0.785, +0.485] | t1 +0.25, flair -0.25 | 5.0 |"
+    assert tables.preference("lgg_a", tmp_path)[-1] == expected
+
+
 def write_rows(results: Path, study: str, scores: list[dict]) -> None:
     """Rows of finished jobs."""
     rows.write(results / f"{study}_scores.csv", rows.SCORES, scores)

@@ -8,6 +8,9 @@ from dataclasses import replace
 from pathlib import Path
 from statistics import fmean
 
+import numpy as np
+from scipy.stats import t
+
 from passion_components.files import write_text_atomically
 from passion_components.reports.cells import (
     Cell,
@@ -19,7 +22,7 @@ from passion_components.reports.cells import (
     label_column,
     markdown_lines,
 )
-from passion_components.reports.comparison import Setting, difference
+from passion_components.reports.comparison import COVERAGE, Setting, difference
 from reproduction import rows
 from reproduction.grid import SETTINGS, STUDIES
 from reproduction.scored import METRICS, mean, settings_of
@@ -108,17 +111,20 @@ def preference(study: str, results: Path) -> list[str]:
         return ["Not run yet."]
     columns = [label_column("setting"), Column("trainings", ("n",))]
     columns += [Column(heading, (heading,)) for heading in (f"mean abs(RP), epochs 1 to {SPAN}", f"last {SPAN} epochs")]
-    columns += [Column("RP of each sequence at the end", ("rp",)), Column("beta, greatest change, %", ("beta",))]
+    columns += [Column("change", ("change",)), Column("RP of each sequence at the end", ("rp",))]
+    columns += [Column("beta, greatest change, %", ("beta",))]
     body = []
     for setting in (name for name in STUDIES[study].settings if name in by_run):
         runs = list(by_run[setting].values())
         last = max(int(row["epoch"]) for run in runs for row in run)
-        early = [abs(float(row["rp"])) for run in runs for row in run if int(row["epoch"]) <= SPAN]
-        late = [row for run in runs for row in run if int(row["epoch"]) > last - SPAN]
-        ends = {name: [float(row["rp"]) for row in late if row["modality"] == name] for name in _modalities(late)}
-        moved = max(_moved(run) for run in runs)
-        cells = [len(runs), f"{fmean(early):.3f}", f"{fmean(abs(float(row['rp'])) for row in late):.3f}"]
-        cells += [", ".join(f"{name} {fmean(values):+.2f}" for name, values in ends.items()), f"{100 * moved:.1f}"]
+        early = [_size([row for row in run if int(row["epoch"]) <= SPAN]) for run in runs]
+        late = [_size([row for row in run if int(row["epoch"]) > last - SPAN]) for run in runs]
+        ends: dict[str, list[float]] = {}
+        for row in (row for run in runs for row in run if int(row["epoch"]) > last - SPAN):
+            ends.setdefault(row["modality"], []).append(float(row["rp"]))
+        cells = [len(runs), f"{fmean(early):.3f}", f"{fmean(late):.3f}", _mean_and_interval(np.subtract(late, early))]
+        cells += [", ".join(f"{name} {fmean(values):+.2f}" for name, values in ends.items())]
+        cells += [f"{100 * max(_moved(run) for run in runs):.1f}"]
         body.append((label(SETTINGS[setting].title), *map(label, cells)))
     return markdown_lines(Table(study, "", "", tuple(columns), 1, tuple(body)))
 
@@ -164,14 +170,23 @@ KINDS: Mapping[str, Callable[[str, Path], list[str]]] = {
 }
 
 
-def _modalities(found: Sequence[Mapping[str, str]]) -> list[str]:
-    return list(dict.fromkeys(row["modality"] for row in found))
+def _size(found: Sequence[Mapping[str, str]]) -> float:
+    """Mean of abs(RP)."""
+    return fmean(abs(float(row["rp"])) for row in found)
+
+
+def _mean_and_interval(values: np.ndarray) -> str:
+    """Mean over trainings and its 95 % interval by Student's t, where there are two of them."""
+    if len(values) < 2:
+        return f"{values.mean():+.3f}"
+    low, high = t.interval(COVERAGE, len(values) - 1, values.mean(), values.std(ddof=1) / len(values) ** 0.5)
+    return f"{values.mean():+.3f} [{low:+.3f}, {high:+.3f}]"
 
 
 def _moved(run: Sequence[Mapping[str, str]]) -> float:
     """Greatest change of a beta from the first to the last epoch of a training, as a share of the first."""
     changes = []
-    for name in _modalities(run):
+    for name in dict.fromkeys(row["modality"] for row in run):
         betas = [float(row["beta"]) for row in run if row["modality"] == name]
         changes.append(abs(betas[-1] / betas[0] - 1))
     return max(changes)
