@@ -195,7 +195,7 @@ def test_an_interruption_starts_no_further_job(monkeypatch, tmp_path):
     def run(job, *_):
         done.append(job)
         if len(done) == 2:
-            signal.raise_signal(signal.SIGINT)
+            signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
             stopped.wait(60)
 
     monkeypatch.setattr(reproduce, "run", run)
