@@ -12,6 +12,11 @@ from passion_components.preference import RelativePreference, ReleasedPreference
 
 SHIPPED = Path(__file__).resolve().parents[2] / "bundles" / "tcga_lgg_rfnet" / "models" / "model.json"
 RATES = {"flair": 0.25, "t1": 0.0}
+PASSION = (
+    "PassionObjective( lambda1=0.5, lambda2=0.1, gamma=0.01, pixel=True, semantic=True, delta=True, beta=True, "
+    "warmup=0 (segmentation_loss): SegmentationLoss(class_weights=(0.5, 1.5)) "
+    "(distillation_loss): MultiUniDistillationLoss(temperature=4.0) )"
+)
 
 
 def make(kind):
@@ -21,8 +26,8 @@ def make(kind):
     return kind(preference=preference(modalities=tuple(RATES), missing_rates=RATES, gamma=0.03))
 
 
-def test_the_shipped_weights_tell_what_they_were():
-    said = as_now(json.loads(SHIPPED.read_text())["trained_on"])
+def test_texts_of_earlier_versions_tell_what_they_were():
+    said = as_now({"network": "RFNet, 657,706 parameters", "objective": PASSION})
     assert said["network"] == {"class": "RFNet", "parameters": 657706}
     assert said["objective"] == {
         "class": "PassionObjective",
@@ -37,6 +42,13 @@ def test_the_shipped_weights_tell_what_they_were():
         "segmentation_loss": {"class": "SegmentationLoss", "class_weights": [0.5, 1.5]},
         "distillation_loss": {"class": "MultiUniDistillationLoss", "temperature": 4.0},
     }
+
+
+def test_the_shipped_weights_tell_what_they_were():
+    said = as_now(json.loads(SHIPPED.read_text())["trained_on"])
+    assert said["network"] == {"class": "RFNet", "parameters": 657706}
+    assert said["objective"]["class"] == "PassionObjective" and said["objective"]["unimodal"]
+    assert said["objective"]["distillation_loss"]["temperature_squared"]
 
 
 @pytest.mark.parametrize("kind", [BaselineObjective, PassionObjective, PMRObjective, ReleasedObjective])
