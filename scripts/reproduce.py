@@ -91,8 +91,8 @@ def work_off(
     """Do the jobs, several at once; returns one line for each that failed. An interruption stops those that run."""
     failed = []
     pool = ThreadPoolExecutor(processes)
-    doing = {pool.submit(run, job, folders[STUDIES[job.study].data], work, results): job for job in waiting}
     try:
+        doing = {pool.submit(run, job, folders[STUDIES[job.study].data], work, results): job for job in waiting}
         for future in tqdm(as_completed(doing), total=len(doing), unit="run"):
             if error := future.exception():
                 failed.append(f"{doing[future].name}: {error if isinstance(error, RunFailed) else repr(error)}")
