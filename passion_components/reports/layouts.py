@@ -25,6 +25,8 @@ from passion_components.reports.runs import Run
 AVERAGE = "Avg."
 COMPONENTS = {"pixel": "L_pixel", "semantic": "L_proto", "delta": "delta", "beta": "beta"}
 """Switch of ``PassionObjective`` -> heading in Table 2."""
+NOT_OF_THE_PAPER = ("unimodal", "temperature_squared", "teacher_first")
+"""Switches of ``PassionObjective`` that make another objective of it than Eq. 14."""
 
 
 def comparison_tables(settings: Sequence[Setting]) -> list[Table]:
@@ -136,7 +138,10 @@ def components(setting: Setting) -> dict[str, bool]:
     if run.objective == "BaselineObjective":
         return dict.fromkeys(COMPONENTS, False)
     found = run.trained_on.get("objective", {})
-    if run.objective != "PassionObjective" or not COMPONENTS.keys() <= found.keys() or found.get("unimodal"):
+    if run.objective != "PassionObjective" or not COMPONENTS.keys() <= found.keys():
+        return {}
+    switches = {**found, **found.get("distillation_loss", {})}
+    if any(switches.get(name) for name in NOT_OF_THE_PAPER):
         return {}
     acts = {name: bool(found[name]) for name in COMPONENTS}
     return acts | {"delta": acts["delta"] and acts["semantic"], "beta": acts["beta"] and acts["pixel"]}

@@ -102,6 +102,14 @@ class TestComponents:
         (other,) = settings_of([read_run(make_run("a", {"P1": 0.5}, objective="PMRObjective( lambda_pmr=0.1 )"), "a")])
         assert components(other) == {}
 
+    @pytest.mark.parametrize("switch", ["unimodal", "temperature_squared", "teacher_first"])
+    def test_what_is_not_the_papers_objective_has_none(self, make_run, switch):
+        on = dict.fromkeys(("pixel", "semantic", "delta", "beta"), True)
+        place = {"unimodal": True} if switch == "unimodal" else {"distillation_loss": {switch: True}}
+        about = {"objective": "PassionObjective( )", "objective_settings": {"class": "PassionObjective"} | on | place}
+        (one,) = settings_of([read_run(make_run("a", {"P1": 0.5}, **about), "a")])
+        assert components(one) == {}
+
     @pytest.mark.parametrize(
         ("off", "row"),
         [
