@@ -69,8 +69,7 @@ def plan(found: Sequence[Job], results: Path) -> str:
     spent: dict[tuple[str, str], list[float]] = {}
     for job in found:
         if job in done:
-            seconds = float(done[job]["training_cpu_s"]) + float(done[job]["scoring_cpu_s"])
-            spent.setdefault((job.study, job.setting), []).append(seconds)
+            spent.setdefault((job.study, job.setting), []).append(rows.cpu_seconds(done[job]))
     lines, expected, unknown = [], 0.0, 0
     for key in dict.fromkeys((job.study, job.setting) for job in found):
         times = spent.get(key) or [
@@ -129,7 +128,8 @@ def main() -> int:
         found = chosen(args.only)
         if args.plan:
             print(plan(found, args.results))
-        waiting = [] if args.table or args.figures else left(found, args.results)
+        reads_only = args.plan or args.table or args.figures
+        waiting = [] if reads_only else left(found, args.results)
     except ValueError as error:
         parser.error(str(error))
     if args.table or args.figures:
@@ -140,7 +140,7 @@ def main() -> int:
             write_tables(DOCS / "results.md", args.results)
         if args.figures:
             write_figures(args.results)
-    if args.plan or args.table or args.figures:
+    if reads_only:
         return 0
     folders = {name: path.resolve() for name, path in (("lgg", args.lgg), ("brats", args.brats)) if path is not None}
     for name, study in STUDIES.items():

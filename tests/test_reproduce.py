@@ -189,6 +189,14 @@ class TestRun:
         assert calls == []
 
 
+def test_a_job_begins_no_program_once_it_was_stopped(monkeypatch, tmp_path):
+    monkeypatch.setattr(runs, "_stopped", threading.Event())
+    monkeypatch.setattr(runs.subprocess, "Popen", lambda *_, **__: pytest.fail("a program was started"))
+    runs.stop()
+    with pytest.raises(runs.RunFailed, match="stopped"):
+        runs._call(JOB, ["evaluating"], {}, tmp_path)
+
+
 def test_an_interruption_starts_no_further_job(monkeypatch, tmp_path):
     done, stopped = [], threading.Event()
 

@@ -10,7 +10,7 @@ from passion_components.files import write_text_atomically
 from passion_components.reports.charts import bars_svg, common_limits, lines_svg
 from reproduction import rows
 from reproduction.grid import SETTINGS, STUDIES
-from reproduction.scored import mean, settings_of
+from reproduction.scored import by_size, mean, settings_of, subsets_of
 
 
 def write_figures(results: Path) -> None:
@@ -19,17 +19,11 @@ def write_figures(results: Path) -> None:
         found = settings_of(study, results)
         if not found:
             continue
-        subsets = list(next(iter(found.values())).runs[0].summary["subsets"])
-        sizes = {name.count("+") + 1 for name in subsets}
         groups = {
             f"{size} present": {
-                setting.name: (
-                    100 * mean(setting, "dice", subsets=[name for name in subsets if name.count("+") + 1 == size]),
-                    math.nan,
-                )
-                for setting in found.values()
+                setting.name: (100 * mean(setting, "dice", subsets=subsets), math.nan) for setting in found.values()
             }
-            for size in sorted(sizes)
+            for size, subsets in by_size(subsets_of(next(iter(found.values())))).items()
         }
         write_text_atomically(
             results / f"{study}_dice.svg", bars_svg(groups, title=STUDIES[study].title, xlabel="Dice, %")

@@ -60,6 +60,11 @@ def finished(results: Path) -> dict[Job, dict[str, str]]:
     }
 
 
+def cpu_seconds(row: Mapping[str, str]) -> float:
+    """What a line in ``runs.csv`` took, training and scoring."""
+    return float(row["training_cpu_s"]) + float(row["scoring_cpu_s"])
+
+
 def of_study(results: Path, study: str, kind: str) -> list[dict[str, str]]:
     """Rows of a study, of finished jobs alone.
 

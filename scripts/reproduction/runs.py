@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,6 +19,7 @@ from reproduction.grid import SETTINGS, STUDIES, Job
 
 BUNDLES = Path(__file__).resolve().parents[2] / "bundles"
 _children: set[subprocess.Popen[bytes]] = set()
+_stopped = threading.Event()
 
 
 class RunFailed(Exception):
@@ -83,7 +85,8 @@ def run(job: Job, data: Path, work: Path, results: Path) -> None:
 
 
 def stop() -> None:
-    """End the trainings that run; each goes on from its last epoch when it is started again."""
+    """End the trainings that run, and start nothing more; each goes on from its last epoch in another program."""
+    _stopped.set()
     for process in tuple(_children):
         process.terminate()
 
@@ -106,18 +109,23 @@ def _datalist(job: Job, data: Path, out: Path, results: Path) -> Datalist:
 
 def _words(run_id: str, configs: Sequence[str], values: Mapping[str, str]) -> list[str]:
     files = str([f"configs/{name}.json" for name in configs]).replace(" ", "")
-    return [run_id, "--config_file", files, *(word for key, value in values.items() for word in (f"--{key}", value))]
+    return [run_id, "--config_file", files, *_options(values)]
+
+
+def _options(values: Mapping[str, str]) -> list[str]:
+    return [word for key, value in values.items() for word in (f"--{key}", value)]
 
 
 def _call(job: Job, words: Sequence[str], values: Mapping[str, str], folder: Path) -> None:
     """``python -m monai.bundle run`` in the bundle's folder, on one thread; its CPU seconds go to ``cpu.txt``."""
-    command = [sys.executable, "-m", "monai.bundle", "run", *words]
-    command += [word for key, value in values.items() for word in (f"--{key}", value)]
+    if _stopped.is_set():
+        raise RunFailed("stopped")
+    program = [sys.executable, "-m", "monai.bundle", "run", *words, *_options(values)]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     log = folder / "log.txt"
     with open(log, "a", encoding="utf-8") as file:
         process = subprocess.Popen(
-            command, cwd=BUNDLES / STUDIES[job.study].bundle, env=environment, stdout=file, stderr=file
+            program, cwd=BUNDLES / STUDIES[job.study].bundle, env=environment, stdout=file, stderr=file
         )
         _children.add(process)
         _, status, usage = os.wait4(process.pid, 0)
@@ -148,5 +156,5 @@ def _own(lock: Path) -> Iterator[bool]:
 
 
 def _commit() -> str:
-    command = ["git", "-C", str(BUNDLES), "describe", "--always", "--dirty", "--abbrev=10"]
-    return subprocess.run(command, capture_output=True, text=True).stdout.strip()
+    program = ["git", "-C", str(BUNDLES), "describe", "--always", "--dirty", "--abbrev=10"]
+    return subprocess.run(program, capture_output=True, text=True).stdout.strip()

@@ -48,9 +48,22 @@ def settings_of(study: str, results: Path) -> dict[str, Setting]:
     return found
 
 
+def subsets_of(setting: Setting) -> list[str]:
+    """Names of the subsets that a setting has scores from, the small ones first."""
+    return list(setting.runs[0].summary["subsets"])
+
+
+def by_size(subsets: Iterable[str]) -> dict[int, list[str]]:
+    """Subsets by the number of their modalities."""
+    sizes: dict[int, list[str]] = {}
+    for name in subsets:
+        sizes.setdefault(name.count("+") + 1, []).append(name)
+    return sizes
+
+
 def mean(setting: Setting, metric: str, *, subsets: Iterable[str] | None = None, region: str | None = None) -> float:
     """Mean over cases, then subsets, then regions, then seeds; NaN where there is no score."""
-    wanted = list(setting.runs[0].summary["subsets"] if subsets is None else subsets)
+    wanted = subsets_of(setting) if subsets is None else list(subsets)
     regions = [region] if region else setting.runs[0].summary["regions"]
     found = []
     for run in setting.runs:

@@ -25,7 +25,7 @@ from passion_components.reports.cells import (
 from passion_components.reports.comparison import COVERAGE, Setting, difference
 from reproduction import rows
 from reproduction.grid import SETTINGS, STUDIES
-from reproduction.scored import METRICS, mean, settings_of
+from reproduction.scored import METRICS, by_size, mean, settings_of, subsets_of
 
 SPAN = 3
 """Epochs at either end of a training over which tables average."""
@@ -58,9 +58,11 @@ def means(study: str, results: Path) -> list[str]:
     if not found:
         return ["Not run yet."]
     first = next(iter(found.values()))
-    subsets, regions = list(first.runs[0].summary["subsets"]), list(first.runs[0].summary["regions"])
+    subsets, regions = subsets_of(first), list(first.runs[0].summary["regions"])
     many = len(subsets) > 7
-    groups = _by_size(subsets) if many else {name: [name] for name in subsets}
+    groups = (
+        {str(n): several for n, several in by_size(subsets).items()} if many else {name: [name] for name in subsets}
+    )
     columns = [label_column("setting"), Column("seeds", ("seeds",)), Column("Dice, %", ("dice",))]
     columns += [Column(name, (name,)) for name in groups]
     if len(regions) > 1:
@@ -85,7 +87,7 @@ def differences(study: str, results: Path) -> list[str]:
         return ["Not run yet."]
     columns = [label_column("setting"), Column("cases", ("cases",))]
     columns += [interval_column(metric, "mean over subsets") for metric in METRICS]
-    columns += [interval_column("dice", f"{count} present") for count in _by_size(_subsets(found[reference]))]
+    columns += [interval_column("dice", f"{count} present") for count in by_size(subsets_of(found[reference]))]
     body = []
     for name, setting in found.items():
         if name == reference:
@@ -95,7 +97,7 @@ def differences(study: str, results: Path) -> list[str]:
             interval_cell(metric, *(array[0, place, -1] for array in (paired.value, paired.low, paired.high)))
             for place, metric in enumerate(METRICS)
         ]
-        for several in _by_size(_subsets(setting)).values():
+        for several in by_size(subsets_of(setting)).values():
             part = difference(_only(setting, several), _only(found[reference], several))
             cells.append(interval_cell("dice", *(array[0, 0, -1] for array in (part.value, part.low, part.high))))
         body.append((label(setting.name), label(int(paired.cases[0])), *cells))
@@ -154,7 +156,7 @@ def hours(_: str, results: Path) -> list[str]:
     everything = rows.read(results / "runs.csv")
     for name, study in STUDIES.items():
         mine = [row for row in everything if row["study"] == name]
-        spent = sum(float(row["training_cpu_s"]) + float(row["scoring_cpu_s"]) for row in mine) / 3600
+        spent = sum(rows.cpu_seconds(row) for row in mine) / 3600
         total += spent
         body.append((label(f"`{name}`: {study.title}"), label(len(mine)), label(f"{spent:.2f}")))
     body.append((label("all"), label(len(everything)), label(f"{total:.2f}")))
@@ -190,18 +192,6 @@ def _moved(run: Sequence[Mapping[str, str]]) -> float:
         betas = [float(row["beta"]) for row in run if row["modality"] == name]
         changes.append(abs(betas[-1] / betas[0] - 1))
     return max(changes)
-
-
-def _subsets(setting: Setting) -> list[str]:
-    return list(setting.runs[0].summary["subsets"])
-
-
-def _by_size(subsets: list[str]) -> dict[str, list[str]]:
-    """Subsets by the number of their modalities, as a word."""
-    sizes: dict[str, list[str]] = {}
-    for name in subsets:
-        sizes.setdefault(str(name.count("+") + 1), []).append(name)
-    return sizes
 
 
 def _only(setting: Setting, subsets: list[str]) -> Setting:
