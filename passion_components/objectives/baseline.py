@@ -37,7 +37,13 @@ class BaselineObjective(Objective):
             "distance": semantic_distance(output, masks),
         }
 
-    def unimodal_loss(self, output: MultiPathOutput, masks: Tensor) -> Tensor:
-        """(1/B) sum_n sum over present m of L_reg,nm, a scalar, for the classes' masks (B, K, *S)."""
-        pair_masks = masks.index_select(0, output.sample_index)
-        return self.segmentation_loss.with_masks(output.unimodal.logits, pair_masks).sum() / len(masks)
+    def unimodal_loss(self, output: MultiPathOutput, masks: Tensor, weights: Tensor | None = None) -> Tensor:
+        """(1/B) sum_n sum over present m of L_reg,nm, a scalar.
+
+        Args:
+            output: the paths of B samples and P pairs.
+            masks: one-hot target (B, K, *S).
+            weights: of the pairs, (P,); 1 by default.
+        """
+        per_pair = self.segmentation_loss.with_masks(output.unimodal.logits, masks.index_select(0, output.sample_index))
+        return (per_pair if weights is None else per_pair * weights).sum() / len(masks)

@@ -30,15 +30,16 @@ class PassionObjective(BaselineObjective):
         semantic: semantic-wise distillation.
         delta: False sets every delta to 1.
         beta: False sets every beta to 1.
-        unimodal: keep the supervision of every uni-modal path, the second sum of Eq. 2, which Eq. 14 leaves out; its
-            term is "unimodal".
+        unimodal: True keeps the supervision of every uni-modal path, the second sum of Eq. 2, which Eq. 14 leaves out;
+            "neglected" keeps it where the sample's modality is neglected, as Eq. 11 does the semantic term. The term is
+            "unimodal".
         temperature_squared: see MultiUniDistillationLoss, as the next one.
         teacher_first: direction of the pixel-wise term.
         distillation_warmup: epochs of Eq. 2 at first, with beta as it is.
         class_weights: fixed weights of the cross-entropy, see SegmentationLoss.
 
     Raises:
-        ValueError: a negative lambda or warm-up, a temperature of 0 or below.
+        ValueError: a negative lambda or warm-up, a temperature of 0 or below, another ``unimodal``.
     """
 
     def __init__(
@@ -52,7 +53,7 @@ class PassionObjective(BaselineObjective):
         semantic: bool = True,
         delta: bool = True,
         beta: bool = True,
-        unimodal: bool = False,
+        unimodal: bool | str = False,
         temperature_squared: bool = False,
         teacher_first: bool = False,
         distillation_warmup: int = 0,
@@ -62,6 +63,8 @@ class PassionObjective(BaselineObjective):
         for name, value in (("lambda1", lambda1), ("lambda2", lambda2), ("distillation_warmup", distillation_warmup)):
             if not value >= 0:
                 raise ValueError(f"{name} must not be negative, got {value}")
+        if unimodal not in (False, True, "neglected"):
+            raise ValueError(f"unimodal must be True, False or 'neglected', got {unimodal!r}")
         self.preference = preference
         self.lambda1 = lambda1
         self.lambda2 = lambda2
@@ -96,10 +99,12 @@ class PassionObjective(BaselineObjective):
         if not self.distils:
             return super().forward(output, target, presence)
         masks = target_masks(target, output.fused.logits)
+        gap, distance = semantic_gap(output, masks) if self.semantic else (None, semantic_distance(output, masks))
+        neglected = (relative_preference(distance, output.sample_index, len(masks)) < 0).to(distance.dtype)
         loss = self.segmentation_loss.deep_supervision(output.fused, masks).mean()
         result = {"segmentation": loss.detach()}
         if self.unimodal:
-            term = self.unimodal_loss(output, masks)
+            term = self.unimodal_loss(output, masks, neglected if self.unimodal == "neglected" else None)
             loss = loss + term
             result["unimodal"] = term.detach()
         if self.pixel:
@@ -109,15 +114,10 @@ class PassionObjective(BaselineObjective):
             term = per_pair.sum() / len(masks)
             loss = loss + self.lambda1 * term
             result["pixel"] = term.detach()
-        if self.semantic:
-            per_pair, distance = semantic_gap(output, masks)
-            if self.delta:
-                per_pair = per_pair * (relative_preference(distance, output.sample_index, len(masks)) < 0)
-            term = per_pair.sum() / len(masks)
+        if gap is not None:
+            term = (gap * neglected if self.delta else gap).sum() / len(masks)
             loss = loss + self.lambda2 * term
             result["semantic"] = term.detach()
-        else:
-            distance = semantic_distance(output, masks)
         return {"loss": loss, **result, "distance": distance}
 
     def _device_beta(self, like: Tensor) -> Tensor:

@@ -34,6 +34,8 @@ SETTINGS = {
     "pixel_semantic": Setting("pixel, semantic", values={"objective#delta": "False", "objective#beta": "False"}),
     "pixel_semantic_delta": Setting("pixel, semantic, delta", values={"objective#beta": "False"}),
     "tau2": Setting("Eq. 14, tau²", values={"objective#temperature_squared": "True"}),
+    "fused": Setting("Eq. 1 alone", values={"lambda1": "0", "lambda2": "0"}),
+    "neglected": Setting("Eq. 14 + L_reg of the neglected", values={"objective#unimodal": "neglected"}),
     "kept": Setting("Eq. 2 + Eq. 14", values=UNIMODAL),
     "kept_tau2": Setting("Eq. 2 + Eq. 14, tau²", values=UNIMODAL_TAU2),
     "kept_tau2_teacher": Setting(
@@ -84,17 +86,17 @@ LGG_INPUT = {"spacing": "[4.8,4.8]", "roi_size": "[48,48]", "num_workers": "0"}
 SMALL = {"network_def#img_size": "[48,48]", "network_width": "6", "mlp_dim": "256"}
 BRATS = {"epochs": "60", "learning_rate": "0.005", "cache": "True", "val_interval": "1000", "amp": "True"}
 BRATS_INPUT = {"spacing": "[3.0,3.0,3.0]", "roi_size": "[48,48,48]", "num_workers": "0"}
-ABLATION = ("pixel", "semantic", "pixel_semantic", "pixel_semantic_delta")
+ABLATION = ("fused", "pixel", "semantic", "pixel_semantic", "pixel_semantic_delta")
 SEARCH = ("tau2", *(name for name in SETTINGS if name.startswith("kept")))
 
 STUDIES = {
     "lgg_a": Study(
         "TCGA-LGG, RFNet, rates A: T1 .2, T1ce .5, FLAIR .8", "tcga_lgg_rfnet", "lgg", RATES_A, LGG, LGG_INPUT,
-        ("baseline", "passion", *SEARCH, "moddrop", "pmr", "released", *ABLATION),
+        ("baseline", "passion", "neglected", *SEARCH, "moddrop", "moddrop_passion", "pmr", "released", *ABLATION),
     ),
     "lgg_b": Study(
         "TCGA-LGG, RFNet, rates B: T1 .8, T1ce .5, FLAIR .2", "tcga_lgg_rfnet", "lgg", RATES_B, LGG, LGG_INPUT,
-        ("baseline", "passion", "kept", "kept_tau2", "moddrop", "pmr", "released"),
+        ("baseline", "passion", "neglected", "kept", "kept_tau2", "moddrop", "moddrop_passion", "pmr", "released"),
     ),
     "lgg_complete": Study(
         "TCGA-LGG, RFNet, all that the patients have", "tcga_lgg_rfnet", "lgg", {}, LGG, LGG_INPUT,

@@ -28,6 +28,7 @@ def every_objective() -> list:
         pytest.param(lambda: passion(semantic=False), id="pixel only"),
         pytest.param(lambda: passion(distillation_warmup=1), id="warm-up"),
         pytest.param(lambda: passion(unimodal=True, temperature_squared=True, teacher_first=True), id="supervised"),
+        pytest.param(lambda: passion(unimodal="neglected", semantic=False), id="neglected are supervised"),
     ]
 
 
@@ -200,6 +201,22 @@ class TestSwitches:
         torch.testing.assert_close(kept["unimodal"], baseline["unimodal"])
         torch.testing.assert_close(kept["loss"], plain["loss"] + baseline["unimodal"])
 
+    def test_supervision_can_be_kept_for_what_lies_further_from_the_fused_path_than_the_mean(
+        self, make_paths, make_target
+    ):
+        output, target = make_paths(PRESENCE), make_target(2)
+        result = passion(unimodal="neglected")(output, target, PRESENCE)
+        per_pair = SegmentationLoss()(output.unimodal.logits, target[output.sample_index])
+        total = 0.0
+        for sample in (0, 1):
+            pairs = output.sample_index == sample
+            distance = result["distance"][pairs]
+            total += per_pair[pairs][distance > distance.mean()].sum()
+        assert 0 < total < per_pair.sum()
+        torch.testing.assert_close(result["unimodal"], total.detach() / 2)
+        plain = passion()(output, target, PRESENCE)
+        torch.testing.assert_close(result["loss"], plain["loss"] + total / 2)
+
     def test_the_square_of_the_temperature_multiplies_the_pixel_term_alone(self, make_paths, make_target):
         output, target = make_paths(PRESENCE), make_target(2)
         plain, squared = (passion(temperature_squared=on)(output, target, PRESENCE) for on in (False, True))
@@ -235,3 +252,8 @@ class TestWarmUp:
 def test_negative_numbers_are_refused(name):
     with pytest.raises(ValueError, match=f"{name} must not be negative, got -1"):
         passion(**{name: -1})
+
+
+def test_another_choice_of_supervision_is_refused():
+    with pytest.raises(ValueError, match="unimodal must be True, False or 'neglected', got 'all'"):
+        passion(unimodal="all")
