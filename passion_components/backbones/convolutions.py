@@ -21,6 +21,9 @@ VECTOR = 16
 SMALL = 20480
 """Elements, those of the last axis counted once, up to which PyTorch has a slow kernel for a batch of one volume."""
 
+KEPT = 2**20
+"""Elements up to which a padded map is kept for the gradient: it costs more time to make again than memory to keep."""
+
 
 def bordered_convolution(conv: nn.Module, *parts: Tensor, reflect: bool) -> Tensor:
     """``conv`` of ``parts`` concatenated along channels, with one voxel around it on each side of every spatial axis.
@@ -42,26 +45,28 @@ def bordered_convolution(conv: nn.Module, *parts: Tensor, reflect: bool) -> Tens
 
 
 class _BorderedConvolution(torch.autograd.Function):
-    """Keeps ``parts``, which other gradients need anyway; the padded map is made once more in the backward pass."""
+    """Keeps ``parts``, which other gradients need anyway; a large padded map is made once more in the backward pass."""
 
     @staticmethod
     def forward(ctx: Any, weight: Tensor, bias: Tensor, stride: int, reflect: bool, *parts: Tensor) -> Tensor:
         ctx.stride, ctx.reflect, ctx.dtype = stride, reflect, _computed_in(parts[0])
-        ctx.save_for_backward(weight, *parts)
+        ctx.channels = [part.shape[1] for part in parts]
         x = padded(parts, reflect=reflect, dtype=ctx.dtype)
+        ctx.is_kept = x.numel() <= KEPT
+        ctx.save_for_backward(weight, *((x,) if ctx.is_kept else parts))
         return convolve(x, weight.to(ctx.dtype), bias.to(ctx.dtype), stride)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        weight, *parts = ctx.saved_tensors
-        x = padded(parts, reflect=ctx.reflect, dtype=ctx.dtype)
+        weight, *kept = ctx.saved_tensors
+        x = kept[0] if ctx.is_kept else padded(kept, reflect=ctx.reflect, dtype=ctx.dtype)
         wanted = [any(ctx.needs_input_grad[4:]), *ctx.needs_input_grad[:2]]
         grad = for_convolution(grad.to(ctx.dtype))
         of_x, of_weight, of_bias = convolve_backward(grad, x, weight.to(ctx.dtype), ctx.stride, wanted)
-        of_parts: Sequence[Tensor | None] = [None] * len(parts)
+        of_parts: Sequence[Tensor | None] = [None] * len(ctx.channels)
         if of_x is not None:
-            of_parts = _without_border(of_x, ctx.reflect).split([part.shape[1] for part in parts], dim=1)
+            of_parts = _without_border(of_x, ctx.reflect).split(ctx.channels, dim=1)
         return of_weight, of_bias, None, None, *of_parts
 
 
@@ -132,21 +137,31 @@ def convolve_backward(
         halves = _Halves(x.shape[2], stride)
         of_halves, *rest = convolve_backward(halves.of_grad(grad), halves.of_input(x), weight, stride, wanted)
         return None if of_halves is None else halves.sum(of_halves), rest[0], rest[1]
+    # channels of the result: of the map's gradient, then of the convolution
+    by_two = [_by_two(x, channels, stride) for channels in (weight.shape[1], weight.shape[0])]
+    if by_two[0] == by_two[1]:
+        return _gradients(grad, x, weight, stride, wanted, by_two=by_two[0])
     of_x = of_weight = of_bias = None
-    if wanted[0] and _by_two(x, weight.shape[1], stride):  # channels of the result, here as below
-        pairs = _together(grad), _together(x), _weight_of_two(weight)
-        of_x, *_ = _convolution_backward(*pairs, 1, (True, False, False))
-        of_x = None if of_x is None else _apart(of_x)
-    elif wanted[0]:
-        of_x = _convolution_backward(grad, x, weight, stride, (True, False, False))[0]
-    if any(wanted[1:]) and _by_two(x, weight.shape[0], stride):
-        pairs = _together(grad), _together(x), _weight_of_two(weight)
-        _, of_weight, of_bias = _convolution_backward(*pairs, 1, (False, *wanted[1:]))
-        of_weight = None if of_weight is None else _weight_of_one(of_weight)
-        of_bias = None if of_bias is None else of_bias.unflatten(0, (2, -1)).sum(0)
-    elif any(wanted[1:]):
-        _, of_weight, of_bias = _convolution_backward(grad, x, weight, stride, (False, *wanted[1:]))
+    if wanted[0]:
+        of_x, *_ = _gradients(grad, x, weight, stride, (True, False, False), by_two=by_two[0])
+    if any(wanted[1:]):
+        _, of_weight, of_bias = _gradients(grad, x, weight, stride, (False, *wanted[1:]), by_two=by_two[1])
     return of_x, of_weight, of_bias
+
+
+def _gradients(
+    grad: Tensor, x: Tensor, weight: Tensor, stride: int, wanted: Sequence[bool], *, by_two: bool
+) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
+    """As :func:`convolve_backward`, one or two voxels at a time."""
+    if not by_two:
+        return _convolution_backward(grad, x, weight, stride, wanted)
+    pairs = _together(grad), _together(x), _weight_of_two(weight)
+    of_x, of_weight, of_bias = _convolution_backward(*pairs, 1, wanted)
+    return (
+        None if of_x is None else _apart(of_x),
+        None if of_weight is None else _weight_of_one(of_weight),
+        None if of_bias is None else of_bias.unflatten(0, (2, -1)).sum(0),
+    )
 
 
 def _convolution(x: Tensor, weight: Tensor, bias: Tensor, stride: int) -> Tensor:

@@ -14,6 +14,7 @@ def doubles(*shape, seed=0):
 
 
 class TestBorderedConvolution:
+    @pytest.mark.parametrize("up_to", [0, convolutions.KEPT])
     @pytest.mark.parametrize("reflect", [True, False])
     @pytest.mark.parametrize("batch", [1, 2])
     @pytest.mark.parametrize(
@@ -29,7 +30,10 @@ class TestBorderedConvolution:
             ((3, 66, 64), 1, 3),  # one that is not small
         ],
     )
-    def test_equals_the_convolution_of_the_padded_map_with_its_gradients(self, sizes, stride, channels, batch, reflect):
+    def test_equals_the_convolution_of_the_padded_map_with_its_gradients(
+        self, sizes, stride, channels, batch, reflect, up_to, monkeypatch
+    ):
+        monkeypatch.setattr(convolutions, "KEPT", up_to)
         torch.manual_seed(0)
         conv = convolution(len(sizes), 5, channels, 3, stride).double()
         parts = [doubles(batch, 2, *sizes), doubles(batch, 3, *sizes, seed=1)]
@@ -55,7 +59,8 @@ class TestBorderedConvolution:
         bordered_convolution(conv, image, reflect=True).sum().backward()
         assert image.grad is None and conv.weight.grad.abs().sum() > 0
 
-    def test_keeps_no_padded_map_for_its_gradient(self):
+    def test_keeps_no_large_padded_map_for_its_gradient(self, monkeypatch):
+        monkeypatch.setattr(convolutions, "KEPT", 2 * 10 * 10 - 1)
         kept = []
         conv, x = convolution(2, 2, 3, 3), torch.rand(1, 2, 8, 8, requires_grad=True)
         with torch.autograd.graph.saved_tensors_hooks(kept.append, lambda packed: packed):
