@@ -148,7 +148,7 @@ def main() -> int:
             parser.error(f"{name} needs --{study.data} DIR; or say with --only what to do without it")
     if args.work is None:
         parser.error("expected --work DIR, a folder for what is not kept")
-    signal.signal(signal.SIGTERM, signal.getsignal(signal.SIGINT))
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         failed = work_off(waiting, folders, args.work.resolve(), args.results.resolve(), args.processes)
     except KeyboardInterrupt:
