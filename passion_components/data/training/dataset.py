@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from monai.transforms import Compose
 from torch.utils.data import Dataset
 from tqdm import tqdm
@@ -42,13 +43,14 @@ class CaseDataset(Dataset):
         self.preprocessing = preprocessing
         self.augmentation = augmentation
         self.seed = seed
-        self.epoch = 0
+        # in shared memory, so that loader processes that outlive an epoch read the number of the next one
+        self._epoch = torch.zeros((), dtype=torch.int64).share_memory_()
         self.cache = None if cache_dir is None else CaseCache(cache_dir)
         self._filled = False
 
     def set_epoch(self, epoch: int) -> None:
         """Name the epoch that items are drawn for."""
-        self.epoch = epoch
+        self._epoch.fill_(epoch)
 
     def clear_cache(self) -> None:
         """Remove what an earlier process has left in the folder, or this one at its end."""
@@ -100,6 +102,6 @@ class CaseDataset(Dataset):
             item = self._read(index)
         if self.augmentation is None:
             return item
-        state = np.random.SeedSequence([self.seed, self.epoch, index]).generate_state(1)
+        state = np.random.SeedSequence([self.seed, int(self._epoch), index]).generate_state(1)
         self.augmentation.set_random_state(seed=int(state[0]))
         return self.augmentation(item)

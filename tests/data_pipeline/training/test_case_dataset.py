@@ -60,6 +60,14 @@ class TestDraws:
         loaded = [float(batch["image"][0, 0, 0, 0]) for batch in DataLoader(dataset(), num_workers=1)]
         assert loaded == list(values(dataset()).values())
 
+    def test_follow_the_epoch_in_a_loader_process_that_outlives_it(self, dataset):
+        made = dataset()
+        loader = DataLoader(made, num_workers=1, persistent_workers=True)
+        for epoch in (1, 2):
+            made.set_epoch(epoch)
+            loaded = [float(batch["image"][0, 0, 0, 0]) for batch in loader]
+            assert loaded == list(values(dataset(epoch=epoch)).values())
+
 
 class TestCache:
     def test_changes_nothing_but_the_number_of_readings(self, dataset):
