@@ -104,7 +104,7 @@ def _locked_file(path: Path, holder: str) -> IO[str]:
                 return file
             file.close()
             raise UserError(
-                f"{holder} (process {process}) writes there; wait for its end, or name another --output_dir"
+                f"{holder} (process {process}) writes there; wait for its end, or name another output folder"
             ) from None
         if path.exists() and os.path.samestat(os.fstat(file.fileno()), path.stat()):
             file.truncate(0)

@@ -136,8 +136,8 @@ def disk_line(error: BaseException, folder: Path | str = "") -> str | None:
         where = f"{folder or cause.filename}: " if folder or cause.filename else ""
         what = os.strerror(cause.errno).lower()
         if cause.errno in _NO_ROOM:
-            return f"{where}{what}; what was complete is kept: make room, or name another --output_dir"
-        return f"{where}{what}; change who may write there, or name another --output_dir"
+            return f"{where}{what}; what was complete is kept: make room, or name another output folder"
+        return f"{where}{what}; change who may write there, or name another output folder"
     return None
 
 
@@ -182,7 +182,7 @@ def try_folder(folder: Path | str) -> None:
         finally:
             trial.unlink(missing_ok=True)
     except (FileExistsError, NotADirectoryError) as error:
-        raise UserError(f"{error.filename or folder}: is a file; name a folder with --output_dir") from error
+        raise UserError(f"{error.filename or folder}: is a file; name a folder for the output") from error
     except OSError as error:
         raise UserError(disk_line(error, folder) or f"{folder}: cannot be written: {error.strerror}") from error
 

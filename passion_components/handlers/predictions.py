@@ -127,7 +127,7 @@ def remove_predictions(output_dir: Path | str, case: str, **inputs: str) -> None
     read = {split_index(file)[0].resolve() for file in inputs.values()}
     for path in prediction_files(output_dir, case):
         if path.resolve() in read:
-            raise UserError(f"{case}: its prediction would replace its input {path}; name another --output_dir")
+            raise UserError(f"{case}: its prediction would replace its input {path}; name another output folder")
         remove_own(path, IMAGE_MARK)
     remove_own(Path(output_dir) / case / FACTS_FILE, FACTS_MARK)
 

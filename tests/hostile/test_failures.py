@@ -51,9 +51,9 @@ class TestLine:
             (RuntimeError("DataLoader worker (pid(s) 3) exited unexpectedly"), "fewer --num_workers$"),
             (RuntimeError("Invalid device string: 'gpu'"), "--device takes cpu, cuda or cuda:1"),
             (AssertionError("Torch not compiled with CUDA enabled"), "--device takes cpu, cuda or cuda:1"),
-            (OSError(errno.ENOSPC, "x", "out/model.pt"), "^out/model.pt: no space left on device; .*--output_dir$"),
-            (OSError(errno.EROFS, "x", "out"), "^out: read-only file system; .*--output_dir$"),
-            (PermissionError(errno.EACCES, "x", "out"), "^out: permission denied; .*--output_dir$"),
+            (OSError(errno.ENOSPC, "x", "out/model.pt"), "^out/model.pt: no space left on device; .*another output folder$"),
+            (OSError(errno.EROFS, "x", "out"), "^out: read-only file system; .*another output folder$"),
+            (PermissionError(errno.EACCES, "x", "out"), "^out: permission denied; .*another output folder$"),
             (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0"), "Tried to allocate 2.00"),
             (
                 RuntimeError("DefaultCPUAllocator: not enough memory: you tried to allocate 8589934592 bytes."),
@@ -163,12 +163,12 @@ class TestConsole:
 class TestFolder:
     def test_a_file_in_its_place(self, tmp_path):
         (tmp_path / "out").touch()
-        with pytest.raises(UserError, match="out: is a file; name a folder with --output_dir"):
+        with pytest.raises(UserError, match="out: is a file; name a folder for the output"):
             try_folder(tmp_path / "out")
 
     def test_a_file_above_it(self, tmp_path):
         (tmp_path / "out").touch()
-        with pytest.raises(UserError, match="is a file; name a folder with --output_dir"):
+        with pytest.raises(UserError, match="is a file; name a folder for the output"):
             try_folder(tmp_path / "out" / "below")
 
     def test_no_right_to_write(self, tmp_path, monkeypatch):
