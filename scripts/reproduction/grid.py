@@ -84,7 +84,7 @@ class Study:
 LGG = {"epochs": "24", "learning_rate": "0.01", "cache": "True", "val_interval": "1000", "amp": "False"}
 LGG_INPUT = {"spacing": "[4.8,4.8]", "roi_size": "[48,48]", "num_workers": "0"}
 SMALL = {"network_def#img_size": "[48,48]", "network_width": "6", "mlp_dim": "256"}
-BRATS = {"epochs": "60", "learning_rate": "0.005", "cache": "True", "val_interval": "1000", "amp": "True"}
+BRATS = {"epochs": "40", "learning_rate": "0.005", "cache": "True", "val_interval": "1000", "amp": "True"}
 BRATS_INPUT = {"spacing": "[3.0,3.0,3.0]", "roi_size": "[48,48,48]", "num_workers": "0"}
 ABLATION = ("fused", "pixel", "semantic", "pixel_semantic", "pixel_semantic_delta")
 SEARCH = ("tau2", *(name for name in SETTINGS if name.startswith("kept")))
@@ -105,16 +105,16 @@ STUDIES = {
     "lgg_a_mmformer": Study(
         "TCGA-LGG, mmFormer, rates A", "tcga_lgg_mmformer", "lgg", RATES_A, LGG | SMALL | {"token_dim": "128"},
         LGG_INPUT,
-        ("baseline", "passion", "kept_tau2"),
+        ("baseline", "passion", "neglected"),
     ),
     "lgg_a_m2ftrans": Study(
         "TCGA-LGG, M2FTrans, rates A", "tcga_lgg_m2ftrans", "lgg", RATES_A, LGG | SMALL | {"network_def#depth": "1"},
         LGG_INPUT,
-        ("baseline", "passion", "kept_tau2"),
+        ("baseline", "passion", "neglected"),
     ),
     "brats": Study(
         "BraTS 2021, RFNet, 3D, T1 .2, T1ce .4, FLAIR .6, T2 .8", "brats2021_rfnet", "brats", RATES_BRATS, BRATS,
-        BRATS_INPUT, ("baseline", "passion", "kept_tau2"),
+        BRATS_INPUT, ("baseline", "passion", "neglected"),
     ),
     "brats_complete": Study(
         "BraTS 2021, RFNet, 3D, perfect data", "brats2021_rfnet", "brats", {}, BRATS, BRATS_INPUT, ("pdt",)
