@@ -48,6 +48,9 @@ SETTINGS = {
     "kept_tau2_semantic": Setting("Eq. 2 + Eq. 14, tau², lambda2 1", values=UNIMODAL_TAU2 | {"lambda2": "1.0"}),
     "kept_tau2_pixel": Setting("Eq. 2 + Eq. 14, tau², lambda1 2", values=UNIMODAL_TAU2 | {"lambda1": "2.0"}),
     "moddrop_passion": Setting("ModDrop, PASSION", ("moddrop",)),
+    "moddrop_neglected": Setting(
+        "ModDrop, Eq. 14 + L_reg of the neglected", ("moddrop",), {"objective#unimodal": "neglected"}
+    ),
     "moddrop_kept_tau2": Setting("ModDrop, Eq. 2 + Eq. 14, tau²", ("moddrop",), UNIMODAL_TAU2),
 }
 
@@ -92,15 +95,15 @@ SEARCH = ("tau2", *(name for name in SETTINGS if name.startswith("kept")))
 STUDIES = {
     "lgg_a": Study(
         "TCGA-LGG, RFNet, rates A: T1 .2, T1ce .5, FLAIR .8", "tcga_lgg_rfnet", "lgg", RATES_A, LGG, LGG_INPUT,
-        ("baseline", "passion", "neglected", *SEARCH, "moddrop", "moddrop_passion", "pmr", "released", *ABLATION),
+        ("baseline", "passion", "neglected", *SEARCH, "moddrop", "moddrop_neglected", "pmr", "released", *ABLATION),
     ),
     "lgg_b": Study(
         "TCGA-LGG, RFNet, rates B: T1 .8, T1ce .5, FLAIR .2", "tcga_lgg_rfnet", "lgg", RATES_B, LGG, LGG_INPUT,
-        ("baseline", "passion", "neglected", "kept", "kept_tau2", "moddrop", "moddrop_passion", "pmr", "released"),
+        ("baseline", "passion", "neglected", "kept", "kept_tau2", "moddrop", "moddrop_neglected", "pmr", "released"),
     ),
     "lgg_complete": Study(
         "TCGA-LGG, RFNet, all that the patients have", "tcga_lgg_rfnet", "lgg", {}, LGG, LGG_INPUT,
-        ("pdt", "moddrop", "moddrop_passion", "moddrop_kept_tau2"),
+        ("pdt", "moddrop", "moddrop_passion", "moddrop_neglected", "moddrop_kept_tau2"),
     ),
     "lgg_a_mmformer": Study(
         "TCGA-LGG, mmFormer, rates A", "tcga_lgg_mmformer", "lgg", RATES_A, LGG | SMALL | {"token_dim": "128"},

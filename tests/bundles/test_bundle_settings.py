@@ -23,6 +23,7 @@ BUNDLES = sorted(path.name for path in (ROOT / "bundles").iterdir())
 SCHEMA = json.loads((ROOT / "tests" / "data" / "metadata_schema.json").read_text())
 
 OBJECTIVES = {
+    "recommended": "PassionObjective",
     "baseline": "BaselineObjective",
     "pmr": "PMRObjective",
     "released_code": "ReleasedObjective",
@@ -73,7 +74,9 @@ def test_trains_scores_and_segments(run, of, overlays, tmp_path):
     losses = [float(line.split(",")[2]) for line in (out / "history.csv").read_text().splitlines()[1:]]
     assert np.isfinite(losses).all()
     objective = next((OBJECTIVES[name] for name in overlays if name in OBJECTIVES), "PassionObjective")
-    assert type(workflow.parser.get_parsed_content("objective")).__name__ == objective
+    made = workflow.parser.get_parsed_content("objective")
+    assert type(made).__name__ == objective
+    assert getattr(made, "unimodal", False) == ("neglected" if "recommended" in overlays else False)
 
     run("evaluating", "train", *overlays, "evaluate", of=of, output_dir=out)
     summary = json.loads((out / "summary.json").read_text())
@@ -148,6 +151,7 @@ def test_training_alone_takes_bfloat16_by_itself(workflow, monkeypatch, run_id, 
         (("moddrop", "pdt"), "sampling of presence"),
         (("pdt", "moddrop"), "sampling of presence"),
         (("baseline", "pmr"), "objective"),
+        (("recommended", "baseline"), "objective"),
         (("released_code", "baseline"), "objective"),
         (("pmr", "released_code"), "objective"),
     ],
