@@ -235,10 +235,12 @@ def test_differences_are_paired_over_the_cases_of_all_folds(tmp_path):
                     scores.append(key | {"region": "lesion", "metric": "hd95", "value": 40 - 100 * more})
     write_rows(tmp_path, "lgg_a", scores)
     text = "<!-- rows: means lgg_a -->\nold\n<!-- end -->\n<!-- rows: differences lgg_a -->\n<!-- end -->"
+    text += "\n<!-- rows: differences lgg_a passion -->\n<!-- end -->"
     filled = tables.with_tables(text, tmp_path)
     assert "old" not in filled and tables.with_tables(filled, tmp_path) == filled
     assert "| baseline, Eq. 2 | 1 | 45.0 | 35.0 | 55.0 | 40.0 |" in filled
     assert "| PASSION, Eq. 14 | 10 | +5.00 [+5.00, +5.00] | -5.00 [-5.00, -5.00] |" in filled
+    assert "| baseline, Eq. 2 | 10 | -5.00 [-5.00, -5.00] | +5.00 [+5.00, +5.00] |" in filled
 
 
 def test_a_setting_counts_when_all_of_its_folds_are_there(tmp_path):

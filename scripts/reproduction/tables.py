@@ -29,11 +29,14 @@ from reproduction.scored import METRICS, by_size, mean, settings_of, subsets_of
 
 SPAN = 3
 """Epochs at either end of a training over which tables average."""
-BLOCK = re.compile(r"(<!-- rows: (\w+) (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
+BLOCK = re.compile(r"(<!-- rows: (\w+) (\w+)((?: \w+)?) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
 def write_tables(page: Path, results: Path) -> None:
-    """Fill every block ``<!-- rows: KIND STUDY --> ... <!-- end -->`` of a page anew."""
+    """Fill every block ``<!-- rows: KIND STUDY --> ... <!-- end -->`` of a page anew.
+
+    Differences are to the study's first setting, or to that of ``<!-- rows: differences STUDY SETTING -->``.
+    """
     write_text_atomically(page, with_tables(page.read_text(encoding="utf-8"), results))
 
 
@@ -45,9 +48,8 @@ def with_tables(text: str, results: Path) -> str:
     """
 
     def filled(match: re.Match[str]) -> str:
-        kind, study = match[2], match[3]
-        lines = KINDS[kind](study, results)
-        return match[1] + "\n".join(["", *lines, ""]) + "\n" + match[4]
+        lines = KINDS[match[2]](match[3], results, *match[4].split())
+        return match[1] + "\n".join(["", *lines, ""]) + "\n" + match[5]
 
     return BLOCK.sub(filled, text)
 
@@ -79,10 +81,10 @@ def means(study: str, results: Path) -> list[str]:
     return markdown_lines(Table(study, "", "", tuple(columns), 1, tuple(body)))
 
 
-def differences(study: str, results: Path) -> list[str]:
-    """Every setting minus the study's first one, with intervals over patients, by number of present modalities."""
+def differences(study: str, results: Path, reference: str = "") -> list[str]:
+    """Every setting minus one, the study's first by default, with intervals over patients, by number present."""
     found = settings_of(study, results)
-    reference = STUDIES[study].settings[0]
+    reference = reference or STUDIES[study].settings[0]
     if reference not in found or len(found) < 2:
         return ["Not run yet."]
     columns = [label_column("setting"), Column("cases", ("cases",))]
@@ -163,7 +165,7 @@ def hours(_: str, results: Path) -> list[str]:
     return markdown_lines(Table("hours", "", "", columns, 1, tuple(body)))
 
 
-KINDS: Mapping[str, Callable[[str, Path], list[str]]] = {
+KINDS: Mapping[str, Callable[..., list[str]]] = {
     "means": means,
     "differences": differences,
     "preference": preference,
