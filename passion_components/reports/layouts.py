@@ -138,10 +138,7 @@ def components(setting: Setting) -> dict[str, bool]:
     if run.objective == "BaselineObjective":
         return dict.fromkeys(COMPONENTS, False)
     found = run.trained_on.get("objective", {})
-    if run.objective != "PassionObjective" or not COMPONENTS.keys() <= found.keys():
-        return {}
-    switches = {**found, **found.get("distillation_loss", {})}
-    if any(switches.get(name) for name in NOT_OF_THE_PAPER):
+    if run.objective != "PassionObjective" or not COMPONENTS.keys() <= found.keys() or _departures(run):
         return {}
     acts = {name: bool(found[name]) for name in COMPONENTS}
     return acts | {"delta": acts["delta"] and acts["semantic"], "beta": acts["beta"] and acts["pixel"]}
@@ -155,10 +152,22 @@ def rates_text(rates: Mapping[str, float]) -> str:
 
 
 def trained_with(run: Run) -> str:
-    """Names of network, objective and what presence was reduced by, as ``RFNet, Passion, moddrop``."""
+    """Names of network, objective and what presence was reduced by, as ``RFNet, Passion, moddrop``.
+
+    What makes another objective than Eq. 14 stands behind it, as ``Passion (unimodal neglected)``.
+    """
     sampling = str(run.trained_on.get("presence_sampling", "")).replace(AS_LISTED, "")
-    words = [run.network, run.objective.removesuffix("Objective"), sampling]
+    departures = ", ".join(name if value is True else f"{name} {value}" for name, value in _departures(run).items())
+    objective = run.objective.removesuffix("Objective") + (f" ({departures})" if departures else "")
+    words = [run.network, objective, sampling]
     return ", ".join(word for word in words if word) or "unknown"
+
+
+def _departures(run: Run) -> dict[str, Any]:
+    """Switches that make another objective than Eq. 14, where they are on."""
+    found = run.trained_on.get("objective", {})
+    switches = {**found, **found.get("distillation_loss", {})}
+    return {name: switches[name] for name in NOT_OF_THE_PAPER if switches.get(name)}
 
 
 def _by_place(

@@ -9,7 +9,7 @@ import pytest
 
 from passion_components.reports.cells import csv_text, interval_cell, markdown, mean_cell
 from passion_components.reports.comparison import settings_of
-from passion_components.reports.layouts import comparison_tables, components, rates_text
+from passion_components.reports.layouts import comparison_tables, components, rates_text, trained_with
 from passion_components.reports.runs import read_run, read_runs
 
 PASSION = "PassionObjective( lambda1=0.5, pixel=True, semantic=True, delta={delta}, beta=True, warmup=0 )"
@@ -109,6 +109,12 @@ class TestComponents:
         about = {"objective": "PassionObjective( )", "objective_settings": {"class": "PassionObjective"} | on | place}
         (one,) = settings_of([read_run(make_run("a", {"P1": 0.5}, **about), "a")])
         assert components(one) == {}
+        assert trained_with(one.runs[0]).endswith(f"Passion ({switch})")
+
+    def test_which_paths_are_supervised_is_told(self, make_run):
+        about = {"class": "PassionObjective", "unimodal": "neglected"}
+        run = read_run(make_run("a", {"P1": 0.5}, objective="PassionObjective( )", objective_settings=about), "a")
+        assert trained_with(run).endswith("Passion (unimodal neglected)")
 
     @pytest.mark.parametrize(
         ("off", "row"),
