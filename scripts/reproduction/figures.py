@@ -32,7 +32,7 @@ def write_figures(results: Path) -> None:
             curves = _curves(study, results, kind)
             limits = common_limits(list(curves.values()))
             for setting in curves:
-                if setting not in ("baseline", "passion"):
+                if setting not in ("baseline", "passion", "neglected"):
                     continue
                 svg = lines_svg(
                     curves[setting],
