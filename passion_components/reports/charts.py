@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 
@@ -15,6 +16,10 @@ from passion_components.reports.figures import COLOURS
 
 DASHES = ("-", "--", "-.", ":", (0, (3, 1, 1, 1, 1, 1)), (0, (5, 1)))
 MARKERS = ("o", "s", "^", "D", "v", "P")
+HATCHES = ("", "////", "....")
+"""On bars, once the colours are used up."""
+LEGEND_WIDTH = 60
+"""Characters that fit below the axes in a row."""
 
 
 def style() -> AbstractContextManager[None]:
@@ -95,21 +100,25 @@ def bars_svg(
         limit: right end of x, which begins at 0; None: that of the bars.
     """
     names = list(dict.fromkeys(name for bars in groups.values() for name in bars))
+    columns = max(1, min(len(names), LEGEND_WIDTH // max(map(len, names))))
     with style():
-        figure, axes = _figure(title, 1.1 + 0.22 * len(groups) * (len(names) + 1))
+        legend = 0.18 * math.ceil(len(names) / columns)
+        figure, axes = _figure(title, 0.92 + legend + 0.22 * len(groups) * (len(names) + 1))
         height = 0.8 / len(names)
         for place, name in enumerate(names):
             lengths, spreads = zip(*(bars[name] for bars in groups.values()), strict=True)
             at = [row + height * (place - (len(names) - 1) / 2) for row in range(len(groups))]
             errors = None if all(spread != spread for spread in spreads) else spreads
-            colour = COLOURS[place % len(COLOURS)]
-            bars = axes.barh(at, lengths, height, xerr=errors, color=colour, label=name)
+            colour, hatch = COLOURS[place % len(COLOURS)], HATCHES[place // len(COLOURS) % len(HATCHES)]
+            bars = axes.barh(
+                at, lengths, height, xerr=errors, color=colour, hatch=hatch, edgecolor="white", linewidth=0, label=name
+            )
             axes.bar_label(bars, fmt="%.1f", padding=3, fontsize=8)
         axes.set(xlabel=xlabel, xlim=(0, limit), yticks=range(len(groups)), yticklabels=list(groups))
         axes.invert_yaxis()
         axes.grid(visible=False, axis="y")
         if len(names) > 1:
-            figure.legend(loc="outside lower center", ncols=len(names), frameon=False)
+            figure.legend(loc="outside lower center", ncols=columns, frameon=False)
         return _svg(figure)
 
 

@@ -52,6 +52,11 @@ class TestBars:
         svg = bars_svg({"a": {"WT": (50.0, 1.0)}, "b": {"WT": (float("nan"), float("nan"))}}, title="t", xlabel="x")
         assert svg.count(f"fill: {COLOURS[0].lower()}") >= 1
 
+    @pytest.mark.parametrize(("more", "hatched"), [(0, False), (1, True)])
+    def test_more_bars_than_colours_are_told_apart_by_hatches(self, more, hatched):
+        bars = {f"setting {number}": (float(number), float("nan")) for number in range(len(COLOURS) + more)}
+        assert ("<pattern" in bars_svg({"a": bars}, title="t", xlabel="x")) is hatched
+
 
 class TestLimits:
     def test_hold_all_charts_with_a_margin(self):
