@@ -69,7 +69,7 @@ def lines_svg(
                 list(points.values()),
                 label=name,
                 color=COLOURS[turn],
-                linestyle=DASHES[turn],
+                linestyle=DASHES[(place + place // len(COLOURS)) % len(DASHES)],
                 marker=MARKERS[turn] if markers else None,
                 markersize=4,
             )

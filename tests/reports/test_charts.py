@@ -52,6 +52,13 @@ class TestBars:
         svg = bars_svg({"a": {"WT": (50.0, 1.0)}, "b": {"WT": (float("nan"), float("nan"))}}, title="t", xlabel="x")
         assert svg.count(f"fill: {COLOURS[0].lower()}") >= 1
 
+    def test_lines_of_one_colour_have_other_dashes(self):
+        series = {f"s{number}": {1: float(number), 2: 0.0} for number in range(2 * len(COLOURS))}
+        svg = lines_svg(series, title="t", xlabel="x", ylabel="y")
+        colours = "|".join(COLOURS).lower()
+        looks = re.findall(rf'<path d="M[^"]*"[^>]*style="(fill: none;[^"]*stroke: (?:{colours})[^"]*)"', svg)
+        assert len(set(looks)) == len(series)
+
     @pytest.mark.parametrize(("more", "hatched"), [(0, False), (1, True)])
     def test_more_bars_than_colours_are_told_apart_by_hatches(self, more, hatched):
         bars = {f"setting {number}": (float(number), float("nan")) for number in range(len(COLOURS) + more)}
