@@ -48,6 +48,11 @@ class CaseDataset(Dataset):
         self.cache = None if cache_dir is None else CaseCache(cache_dir)
         self._filled = False
 
+    @property
+    def epoch(self) -> int:
+        """The epoch that items are drawn for."""
+        return int(self._epoch)
+
     def set_epoch(self, epoch: int) -> None:
         """Name the epoch that items are drawn for."""
         self._epoch.fill_(epoch)
@@ -102,6 +107,6 @@ class CaseDataset(Dataset):
             item = self._read(index)
         if self.augmentation is None:
             return item
-        state = np.random.SeedSequence([self.seed, int(self._epoch), index]).generate_state(1)
+        state = np.random.SeedSequence([self.seed, self.epoch, index]).generate_state(1)
         self.augmentation.set_random_state(seed=int(state[0]))
         return self.augmentation(item)
