@@ -20,6 +20,7 @@ class Setting:
 
 
 UNIMODAL = {"objective#unimodal": "True"}
+NEGLECTED = {"objective#unimodal": "neglected"}
 UNIMODAL_TAU2 = UNIMODAL | {"objective#temperature_squared": "True"}
 
 SETTINGS = {
@@ -35,7 +36,7 @@ SETTINGS = {
     "pixel_semantic_delta": Setting("pixel, semantic, delta", values={"objective#beta": "False"}),
     "tau2": Setting("Eq. 14, tau²", values={"objective#temperature_squared": "True"}),
     "fused": Setting("Eq. 1 alone", values={"lambda1": "0", "lambda2": "0"}),
-    "neglected": Setting("Eq. 14 + L_reg of the neglected", values={"objective#unimodal": "neglected"}),
+    "neglected": Setting("Eq. 14 + L_reg of the neglected", values=NEGLECTED),
     "kept": Setting("Eq. 2 + Eq. 14", values=UNIMODAL),
     "kept_tau2": Setting("Eq. 2 + Eq. 14, tau²", values=UNIMODAL_TAU2),
     "kept_tau2_teacher": Setting(
@@ -48,9 +49,7 @@ SETTINGS = {
     "kept_tau2_semantic": Setting("Eq. 2 + Eq. 14, tau², lambda2 1", values=UNIMODAL_TAU2 | {"lambda2": "1.0"}),
     "kept_tau2_pixel": Setting("Eq. 2 + Eq. 14, tau², lambda1 2", values=UNIMODAL_TAU2 | {"lambda1": "2.0"}),
     "moddrop_passion": Setting("ModDrop, PASSION", ("moddrop",)),
-    "moddrop_neglected": Setting(
-        "ModDrop, Eq. 14 + L_reg of the neglected", ("moddrop",), {"objective#unimodal": "neglected"}
-    ),
+    "moddrop_neglected": Setting("ModDrop, Eq. 14 + L_reg of the neglected", ("moddrop",), NEGLECTED),
     "moddrop_kept_tau2": Setting("ModDrop, Eq. 2 + Eq. 14, tau²", ("moddrop",), UNIMODAL_TAU2),
 }
 

@@ -67,6 +67,14 @@ class TestBorderedConvolution:
             bordered_convolution(conv, x, reflect=True)
         assert [tensor.data_ptr() for tensor in kept] == [conv.weight.data_ptr(), x.data_ptr()]
 
+    def test_keeps_a_small_padded_map_alone(self, monkeypatch):
+        monkeypatch.setattr(convolutions, "KEPT", 2 * 10 * 10)
+        kept = []
+        conv, x = convolution(2, 2, 3, 3), torch.rand(1, 2, 8, 8, requires_grad=True)
+        with torch.autograd.graph.saved_tensors_hooks(lambda made: kept.append(made.shape) or made, lambda made: made):
+            bordered_convolution(conv, x, reflect=True)
+        assert kept == [conv.weight.shape, (1, 2, 10, 10)]
+
     def test_leaves_incoming_gradients_alone(self):
         out = bordered_convolution(convolution(2, 1, 2, 3), torch.rand(1, 1, 3, 4, requires_grad=True), reflect=True)
         incoming = torch.ones_like(out)

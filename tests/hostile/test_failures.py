@@ -51,7 +51,10 @@ class TestLine:
             (RuntimeError("DataLoader worker (pid(s) 3) exited unexpectedly"), "fewer --num_workers$"),
             (RuntimeError("Invalid device string: 'gpu'"), "--device takes cpu, cuda or cuda:1"),
             (AssertionError("Torch not compiled with CUDA enabled"), "--device takes cpu, cuda or cuda:1"),
-            (OSError(errno.ENOSPC, "x", "out/model.pt"), "^out/model.pt: no space left on device; .*output folder$"),
+            (
+                OSError(errno.ENOSPC, "x", "out/model.pt"),
+                "^out/model.pt: no space left on device; .*another output folder$",
+            ),
             (OSError(errno.EROFS, "x", "out"), "^out: read-only file system; .*another output folder$"),
             (PermissionError(errno.EACCES, "x", "out"), "^out: permission denied; .*another output folder$"),
             (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0"), "Tried to allocate 2.00"),
