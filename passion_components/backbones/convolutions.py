@@ -15,8 +15,8 @@ from torch.autograd.function import once_differentiable
 
 from passion_components.backbones.layouts import convolution_layout, for_convolution, to_contiguous
 
-VECTOR = 16
-"""Numbers that a processor computes at a time: fewer channels leave a part of it idle."""
+VECTOR = 16 if torch.backends.cpu.get_cpu_capability() == "AVX512" else 8
+"""Numbers that this processor computes at a time: fewer channels leave a part of it idle."""
 
 SMALL = 20480
 """Elements, those of the last axis counted once, up to which PyTorch has a slow kernel for a batch of one volume."""

@@ -14,6 +14,7 @@ def doubles(*shape, seed=0):
 
 
 class TestBorderedConvolution:
+    @pytest.mark.parametrize("vector", [8, 16])
     @pytest.mark.parametrize("up_to", [0, convolutions.KEPT])
     @pytest.mark.parametrize("reflect", [True, False])
     @pytest.mark.parametrize("batch", [1, 2])
@@ -21,6 +22,7 @@ class TestBorderedConvolution:
         ("sizes", "stride", "channels"),
         [
             ((6, 4), 1, 3),  # two voxels at a time
+            ((6, 4), 1, 10),  # enough channels for narrow vectors alone
             ((6, 4), 1, 20),  # enough channels
             ((4, 5), 1, 3),  # an odd last axis
             ((6, 4), 2, 3),
@@ -31,9 +33,10 @@ class TestBorderedConvolution:
         ],
     )
     def test_equals_the_convolution_of_the_padded_map_with_its_gradients(
-        self, sizes, stride, channels, batch, reflect, up_to, monkeypatch
+        self, sizes, stride, channels, batch, reflect, up_to, vector, monkeypatch
     ):
         monkeypatch.setattr(convolutions, "KEPT", up_to)
+        monkeypatch.setattr(convolutions, "VECTOR", vector)
         torch.manual_seed(0)
         conv = convolution(len(sizes), 5, channels, 3, stride).double()
         parts = [doubles(batch, 2, *sizes), doubles(batch, 3, *sizes, seed=1)]
