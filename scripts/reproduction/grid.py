@@ -19,9 +19,9 @@ class Setting:
     values: Mapping[str, str] = field(default_factory=dict)
 
 
-UNIMODAL = {"objective#unimodal": "True"}
 NEGLECTED = {"objective#unimodal": "neglected"}
-UNIMODAL_TAU2 = UNIMODAL | {"objective#temperature_squared": "True"}
+KEPT = {"objective#unimodal": "True"}
+TAU2 = {"objective#temperature_squared": "True"}
 
 SETTINGS = {
     "pdt": Setting("perfect data (PDT), Eq. 1", ("baseline", "pdt")),
@@ -34,23 +34,16 @@ SETTINGS = {
     "semantic": Setting("semantic", values={"objective#pixel": "False", "objective#delta": "False"}),
     "pixel_semantic": Setting("pixel, semantic", values={"objective#delta": "False", "objective#beta": "False"}),
     "pixel_semantic_delta": Setting("pixel, semantic, delta", values={"objective#beta": "False"}),
-    "tau2": Setting("Eq. 14, tau²", values={"objective#temperature_squared": "True"}),
     "fused": Setting("Eq. 1 alone", values={"lambda1": "0", "lambda2": "0"}),
+    "tau2": Setting("Eq. 14, tau²", values=TAU2),
+    "teacher_first": Setting("Eq. 14, KL(teacher ‖ student)", values={"objective#teacher_first": "True"}),
+    "lambda2": Setting("Eq. 14, lambda2 5", values={"lambda2": "5.0"}),
+    "gamma": Setting("Eq. 14, gamma .15", values={"gamma": "0.15"}),
+    "warmup": Setting("Eq. 14, 5 epochs of warm-up", values={"distillation_warmup": "5"}),
     "neglected": Setting("Eq. 14 + L_reg of the neglected", values=NEGLECTED),
-    "kept": Setting("Eq. 2 + Eq. 14", values=UNIMODAL),
-    "kept_tau2": Setting("Eq. 2 + Eq. 14, tau²", values=UNIMODAL_TAU2),
-    "kept_tau2_teacher": Setting(
-        "Eq. 2 + Eq. 14, tau², KL(teacher ‖ student)", values=UNIMODAL_TAU2 | {"objective#teacher_first": "True"}
-    ),
-    "kept_tau2_gamma": Setting("Eq. 2 + Eq. 14, tau², gamma .15", values=UNIMODAL_TAU2 | {"gamma": "0.15"}),
-    "kept_tau2_warmup": Setting(
-        "Eq. 2 + Eq. 14, tau², 5 epochs of warm-up", values=UNIMODAL_TAU2 | {"distillation_warmup": "5"}
-    ),
-    "kept_tau2_semantic": Setting("Eq. 2 + Eq. 14, tau², lambda2 1", values=UNIMODAL_TAU2 | {"lambda2": "1.0"}),
-    "kept_tau2_pixel": Setting("Eq. 2 + Eq. 14, tau², lambda1 2", values=UNIMODAL_TAU2 | {"lambda1": "2.0"}),
-    "moddrop_passion": Setting("ModDrop, PASSION", ("moddrop",)),
+    "kept": Setting("Eq. 2 + Eq. 14", values=KEPT),
+    "kept_tau2": Setting("Eq. 2 + Eq. 14, tau²", values=KEPT | TAU2),
     "moddrop_neglected": Setting("ModDrop, Eq. 14 + L_reg of the neglected", ("moddrop",), NEGLECTED),
-    "moddrop_kept_tau2": Setting("ModDrop, Eq. 2 + Eq. 14, tau²", ("moddrop",), UNIMODAL_TAU2),
 }
 
 
@@ -89,7 +82,7 @@ SMALL = {"network_def#img_size": "[48,48]", "network_width": "6", "mlp_dim": "25
 BRATS = {"epochs": "40", "learning_rate": "0.005", "cache": "True", "val_interval": "1000", "amp": "True"}
 BRATS_INPUT = {"spacing": "[3.0,3.0,3.0]", "roi_size": "[48,48,48]", "num_workers": "0"}
 ABLATION = ("fused", "pixel", "semantic", "pixel_semantic", "pixel_semantic_delta")
-SEARCH = ("tau2", *(name for name in SETTINGS if name.startswith("kept")))
+SEARCH = ("kept", "kept_tau2", "tau2", "teacher_first", "lambda2", "gamma", "warmup")
 
 STUDIES = {
     "lgg_a": Study(
@@ -98,11 +91,11 @@ STUDIES = {
     ),
     "lgg_b": Study(
         "TCGA-LGG, RFNet, rates B: T1 .8, T1ce .5, FLAIR .2", "tcga_lgg_rfnet", "lgg", RATES_B, LGG, LGG_INPUT,
-        ("baseline", "passion", "neglected", "kept", "kept_tau2", "moddrop", "moddrop_neglected", "pmr", "released"),
+        ("baseline", "passion", "neglected", "kept_tau2", "moddrop", "moddrop_neglected", "pmr", "released"),
     ),
     "lgg_complete": Study(
         "TCGA-LGG, RFNet, all that the patients have", "tcga_lgg_rfnet", "lgg", {}, LGG, LGG_INPUT,
-        ("pdt", "moddrop", "moddrop_passion", "moddrop_neglected", "moddrop_kept_tau2"),
+        ("pdt", "moddrop", "moddrop_neglected"),
     ),
     "lgg_a_mmformer": Study(
         "TCGA-LGG, mmFormer, rates A", "tcga_lgg_mmformer", "lgg", RATES_A, LGG | SMALL | {"token_dim": "128"},
