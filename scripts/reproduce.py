@@ -1,7 +1,7 @@
 """Does PASSION help? The cross-validated study of docs/results.md, training by training, and the tables made of it.
 
     passion prepare lgg kaggle_3m --out data/lgg
-    passion prepare brats brats2021 --dataset brats2021 --out data/brats
+    passion prepare brats BraTS2021_TrainingData --dataset brats2021 --out data/brats
     python scripts/reproduce.py --plan
     python scripts/reproduce.py --lgg data/lgg --brats data/brats --work runs        # goes on where it was stopped
     python scripts/reproduce.py --lgg data/lgg --work runs --only lgg_a/baseline lgg_a/passion
@@ -9,6 +9,8 @@
 
 Every training is a bundle's own command, on one thread; as many run at once as ``--processes`` says. Its rows, one per
 patient, subset, region and metric, are appended to docs/results/*.csv when it is done, and nothing is done twice.
+Patients other than those of the committed rows are a study of your own: add ``--results FOLDER`` to all of these
+commands; its rows and figures are in FOLDER then, its tables in FOLDER.md.
 """
 
 from __future__ import annotations
@@ -23,11 +25,12 @@ from pathlib import Path
 
 from reproduction import rows
 from reproduction.grid import STUDIES, Job, jobs
-from reproduction.runs import RunFailed, command, run, stop
+from reproduction.runs import RunFailed, command, dataset_of, run, stop
 from tqdm import tqdm
 
-DOCS = Path(__file__).resolve().parents[1] / "docs"
-RESULTS = DOCS / "results"
+from passion_components.data.lists.datalist import Datalist
+
+RESULTS = Path(__file__).resolve().parents[1] / "docs" / "results"
 
 
 def chosen(only: Sequence[str]) -> list[Job]:
@@ -94,7 +97,8 @@ def work_off(
         doing = {pool.submit(run, job, folders[STUDIES[job.study].data], work, results): job for job in waiting}
         for future in tqdm(as_completed(doing), total=len(doing), unit="run"):
             if error := future.exception():
-                failed.append(f"{doing[future].name}: {error if isinstance(error, RunFailed) else repr(error)}")
+                told = isinstance(error, RunFailed | ValueError | OSError)
+                failed.append(f"{doing[future].name}: {error if told else repr(error)}")
                 tqdm.write(failed[-1], file=sys.stderr)
     except BaseException:
         pool.shutdown(wait=False, cancel_futures=True)
@@ -102,6 +106,47 @@ def work_off(
         raise
     pool.shutdown()
     return failed
+
+
+def _folders(waiting: Sequence[Job], given: Mapping[str, Path | None]) -> dict[str, Path]:
+    """The folder of every data set that the jobs need.
+
+    Raises:
+        ValueError: none is given, or one without a datalist of the bundle's data set.
+    """
+    folders = {}
+    for name, study in STUDIES.items():
+        if not any(job.study == name for job in waiting):
+            continue
+        folder = given[study.data]
+        if folder is None:
+            raise ValueError(f"{name} needs --{study.data} DIR; or say with --only what to do without it")
+        listed = Datalist(folder.resolve() / "datalist.json")
+        named, expected = listed.dataset(), dataset_of(study)
+        if named != expected:
+            raise ValueError(
+                f"{listed.path} names {named.name if named else 'no data set'}, expected {expected.name}; "
+                "write it with passion prepare"
+            )
+        folders[study.data] = folder.resolve()
+    return folders
+
+
+def _report(results: Path, *, table: bool, figures: bool) -> None:
+    """The tables, into the page that is named like the folder of the rows, and the figures, into the folder."""
+    from reproduction.figures import write_figures
+    from reproduction.tables import write_tables
+
+    if table:
+        write_tables(results.with_name(f"{results.name}.md"), results)
+    if figures:
+        write_figures(results)
+
+
+def _count(text: str) -> int:
+    if (count := int(text)) < 1:
+        raise argparse.ArgumentTypeError(f"expected 1 or more, got {text}")
+    return count
 
 
 def _begins(job: Job, word: str) -> bool:
@@ -118,42 +163,40 @@ def main() -> int:
     parser.add_argument("--brats", type=Path, help="folder that `passion prepare brats --dataset brats2021` wrote")
     parser.add_argument("--work", type=Path, help="folder for what is not kept")
     parser.add_argument("--only", nargs="+", default=[], metavar="STUDY[/SETTING[/FOLD_SEED]]", help="in this order")
-    parser.add_argument("--processes", type=int, default=os.cpu_count(), help="trainings at once; default: one a core")
+    parser.add_argument("--processes", type=_count, default=os.cpu_count(), help="at once; default: one a core")
     parser.add_argument("--results", type=Path, default=RESULTS, help="folder of the rows; default: docs/results")
     parser.add_argument("--plan", action="store_true", help="say what is done and left, and how long it takes")
-    parser.add_argument("--table", action="store_true", help="write the tables of docs/results.md anew from the rows")
-    parser.add_argument("--figures", action="store_true", help="draw the figures of docs/results.md from the rows")
+    parser.add_argument("--table", action="store_true", help="write the tables anew, from the rows into RESULTS.md")
+    parser.add_argument("--figures", action="store_true", help="draw the figures anew, from the rows into RESULTS")
     args = parser.parse_args()
+    results = args.results.resolve()
     try:
         found = chosen(args.only)
         if args.plan:
-            print(plan(found, args.results))
-        reads_only = args.plan or args.table or args.figures
-        waiting = [] if reads_only else left(found, args.results)
-    except ValueError as error:
+            print(plan(found, results))
+        if args.table or args.figures:
+            _report(results, table=args.table, figures=args.figures)
+        if args.plan or args.table or args.figures:
+            return 0
+        waiting = left(found, results)
+        folders = _folders(waiting, {"lgg": args.lgg, "brats": args.brats})
+        if args.work is None:
+            raise ValueError("expected --work DIR, a folder for what is not kept")
+        args.work.mkdir(parents=True, exist_ok=True)
+        with rows.locked(results):
+            pass  # so that what cannot be written to is told before the first training
+    except (ValueError, OSError) as error:
         parser.error(str(error))
-    if args.table or args.figures:
-        from reproduction.figures import write_figures
-        from reproduction.tables import write_tables
-
-        if args.table:
-            write_tables(DOCS / "results.md", args.results)
-        if args.figures:
-            write_figures(args.results)
-    if reads_only:
-        return 0
-    folders = {name: path.resolve() for name, path in (("lgg", args.lgg), ("brats", args.brats)) if path is not None}
-    for name, study in STUDIES.items():
-        if study.data not in folders and any(job.study == name for job in waiting):
-            parser.error(f"{name} needs --{study.data} DIR; or say with --only what to do without it")
-    if args.work is None:
-        parser.error("expected --work DIR, a folder for what is not kept")
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        failed = work_off(waiting, folders, args.work.resolve(), args.results.resolve(), args.processes)
+        failed = work_off(waiting, folders, args.work.resolve(), results, args.processes)
     except KeyboardInterrupt:
         print("stopped; the same command goes on", file=sys.stderr)
         return 130
+    if others := len(left(waiting, results)) - len(failed):
+        print(f"{others} not done here, because another program is doing them", file=sys.stderr)
+    if failed:
+        print(f"{len(failed)} of {len(waiting)} failed; the same command tries them again", file=sys.stderr)
     return 1 if failed else 0
 
 

@@ -1,5 +1,5 @@
 import json
-import re
+import signal
 import sys
 import threading
 from concurrent.futures import as_completed
@@ -9,15 +9,13 @@ import pytest
 
 sys.path.append(str(Path(__file__).parents[1] / "scripts"))
 import reproduce
-from reproduction import rows, runs, tables
+from reproduction import rows, runs
 from reproduction.folds import deal, fold_datalist
 from reproduction.grid import SETTINGS, STUDIES, Job, jobs
 from reproduction.runs import command
-from reproduction.scored import mean, settings_of
 
 from passion_components.data.lists.datalist import Datalist
 from passion_components.datasets import DATASETS
-from passion_components.reports.comparison import difference
 
 DOCS = Path(__file__).parents[1] / "docs"
 NAMES = [f"TCGA_{site}_{number:04}_19990101" for site, n in (("CS", 7), ("DU", 11), ("HT", 4)) for number in range(n)]
@@ -102,7 +100,7 @@ class TestRows:
         rows.record(tmp_path, other, written(tmp_path / "run", 0.3), about(other))
         rows.record(tmp_path, JOB, written(tmp_path / "run", 0.2), about())
         scores = {row["setting"]: row["value"] for row in rows.of_study(tmp_path, "lgg_a", "scores")}
-        assert scores == {"baseline": "0.3", "passion": "0.2"} and len(rows.read(tmp_path / "runs.csv")) == 2
+        assert scores == {"baseline": "0.3", "passion": "0.2"} and len(rows.finished(tmp_path)) == 2
 
     def test_a_kill_while_rows_are_written_loses_none(self, tmp_path, monkeypatch):
         rows.record(tmp_path, JOB, written(tmp_path / "run"), about())
@@ -117,6 +115,31 @@ class TestRows:
         rows.write(tmp_path / "runs.csv", rows.RUNS, [])
         assert rows.of_study(tmp_path, "lgg_a", "scores") == []
 
+    @pytest.mark.parametrize(
+        ("damage", "found"),
+        [
+            (lambda text: text[:-1], "line 2 is cut off"),
+            (lambda text: text + "lgg_a,passion\n", "line 3 is damaged"),
+            (lambda text: text * 2, "line 3 is damaged"),
+            (lambda text: text.replace("90", "9o"), "line 2 is damaged"),
+            (lambda text: text.replace("study", "job"), "has no column study; expected study, setting"),
+            (lambda text: "", "has no column study"),
+        ],
+        ids=["end missing", "half a line", "two files in one", "no number", "other heading", "empty"],
+    )
+    def test_a_damaged_file_is_named_with_its_line(self, tmp_path, damage, found):
+        rows.record(tmp_path, JOB, written(tmp_path / "run"), about())
+        path = tmp_path / "runs.csv"
+        path.write_text(damage(path.read_text()))
+        with pytest.raises(ValueError, match=f"{path}: {found}"):
+            rows.finished(tmp_path)
+
+    def test_line_ends_of_windows_are_read(self, tmp_path):
+        rows.record(tmp_path, JOB, written(tmp_path / "run"), about())
+        path = tmp_path / "runs.csv"
+        path.write_bytes(path.read_bytes().replace(b"\n", b"\r\n"))
+        assert rows.finished(tmp_path)[JOB]["scoring_cpu_s"] == "30"
+
     def test_rows_of_another_command_are_refused(self, tmp_path):
         rows.record(tmp_path, JOB, written(tmp_path / "run"), about() | {"command": "training --epochs 3"})
         with pytest.raises(ValueError, match="lgg_a/passion/fold1_seed0 were made by another command"):
@@ -130,7 +153,7 @@ class TestRun:
     def calls(self, monkeypatch):
         calls: list[tuple[str, dict[str, str]]] = []
 
-        def call(job, words, values, folder):
+        def call(job, words, values, folder, lock):
             calls.append((words[0], dict(values)))
             (folder / "checkpoint.pt").touch()
             with open(folder / "cpu.txt", "a") as file:
@@ -167,7 +190,7 @@ class TestRun:
             do()
         do()
         assert [name for name, _ in calls] == ["training", "training", "evaluating"] and calls[1][1]["resume"] == "True"
-        assert rows.read(tmp_path / "results" / "runs.csv")[0]["training_cpu_s"] == "120"
+        assert rows.finished(tmp_path / "results")[JOB]["training_cpu_s"] == "120"
 
     def test_leftovers_without_a_checkpoint_do_not_block(self, calls, do, tmp_path):
         written(tmp_path / "work" / JOB.name)
@@ -189,12 +212,30 @@ class TestRun:
         assert calls == []
 
 
+def test_a_job_stays_locked_while_what_it_has_started_runs(monkeypatch, tmp_path):
+    program, children = tmp_path / "python", set()
+    program.write_text("#!/bin/sh\nexec sleep 60\n")
+    program.chmod(0o755)
+    monkeypatch.setattr(runs.sys, "executable", str(program))
+    monkeypatch.setattr(runs, "_children", children)
+    monkeypatch.setattr(runs.os, "wait4", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+    with pytest.raises(KeyboardInterrupt), runs._own(tmp_path / "lock") as lock:
+        runs._call(JOB, ["training"], {}, tmp_path, lock)
+    with runs._own(tmp_path / "lock") as lock:
+        assert lock is None
+    (child,) = children
+    child.kill()
+    child.wait()
+    with runs._own(tmp_path / "lock") as lock:
+        assert lock is not None
+
+
 def test_a_job_begins_no_program_once_it_was_stopped(monkeypatch, tmp_path):
     monkeypatch.setattr(runs, "_stopped", threading.Event())
     monkeypatch.setattr(runs.subprocess, "Popen", lambda *_, **__: pytest.fail("a program was started"))
     runs.stop()
     with pytest.raises(runs.RunFailed, match="stopped"):
-        runs._call(JOB, ["evaluating"], {}, tmp_path)
+        runs._call(JOB, ["evaluating"], {}, tmp_path, 0)
 
 
 def test_an_interruption_starts_no_further_job(monkeypatch, tmp_path):
@@ -223,93 +264,67 @@ def test_a_name_outside_the_grid_is_refused():
         reproduce.chosen(["lgg_c"])
 
 
-def test_differences_are_paired_over_the_cases_of_all_folds(tmp_path):
-    scores = []
-    for fold in range(5):
-        for case in range(2):
-            for subset in ("t1", "t1+flair"):
-                hard = 0.3 + 0.1 * case + (0.2 if subset == "t1+flair" else 0)
-                for setting, more in (("baseline", 0.0), ("passion", 0.05)):
-                    key = {"setting": setting, "fold": fold, "seed": 0, "case": f"P{fold}{case}", "subset": subset}
-                    scores.append(key | {"region": "lesion", "metric": "dice", "value": hard + more})
-                    scores.append(key | {"region": "lesion", "metric": "hd95", "value": 40 - 100 * more})
-    write_rows(tmp_path, "lgg_a", scores)
-    text = "<!-- rows: means lgg_a -->\nold\n<!-- end -->\n<!-- rows: differences lgg_a -->\n<!-- end -->"
-    text += "\n<!-- rows: differences lgg_a passion -->\n<!-- end -->"
-    filled = tables.with_tables(text, tmp_path)
-    assert "old" not in filled and tables.with_tables(filled, tmp_path) == filled
-    assert "| baseline, Eq. 2 | 1 | 45.0 | 35.0 | 55.0 | 40.0 |" in filled
-    assert "| PASSION, Eq. 14 | 10 | +5.00 [+5.00, +5.00] | -5.00 [-5.00, -5.00] |" in filled
-    assert "| baseline, Eq. 2 | 10 | -5.00 [-5.00, -5.00] | +5.00 [+5.00, +5.00] |" in filled
+class TestCommandLine:
+    """``reproduce.py`` with programs that do nothing."""
 
+    @pytest.fixture
+    def reproduced(self, monkeypatch, capsys, tmp_path):
+        def run(*words):
+            monkeypatch.setattr(sys, "argv", ["reproduce.py", "--results", str(tmp_path / "mine"), *map(str, words)])
+            monkeypatch.setattr(signal, "signal", lambda *_: None)
+            try:
+                code = reproduce.main()
+            except SystemExit as ended:
+                code = ended.code
+            said = capsys.readouterr()
+            return code, said.out + said.err.rstrip()
 
-def test_a_setting_counts_when_all_of_its_folds_are_there(tmp_path):
-    key = {"setting": "baseline", "seed": 0, "case": "P", "subset": "t1", "region": "lesion", "metric": "dice"}
-    write_rows(tmp_path, "lgg_a", [key | {"fold": fold, "value": 0.5} for fold in range(4)])
-    assert tables.means("lgg_a", tmp_path) == ["Not run yet."]
+        return run
 
+    @pytest.fixture
+    def data(self, tmp_path) -> Path:
+        (tmp_path / "datalist.json").write_text(json.dumps({"dataset": "tcga_lgg", "training": []}))
+        return tmp_path
 
-def test_the_same_setting_on_complete_data_stands_beside_it_by_another_name(tmp_path):
-    for study, value in (("lgg_a", 0.4), ("lgg_complete", 0.6)):
-        key = {"setting": "moddrop", "seed": 0, "subset": "t1", "region": "lesion", "metric": "dice", "value": value}
-        write_rows(tmp_path, study, [key | {"fold": fold, "case": f"P{fold}"} for fold in range(5)])
-    found = {setting.name: mean(setting, "dice") for setting in settings_of("lgg_a", tmp_path).values()}
-    assert found == {"ModDrop, Eq. 2": pytest.approx(0.4), "ModDrop, Eq. 2; complete data": pytest.approx(0.6)}
+    def test_what_cannot_be_used_is_told_before_the_first_training(self, reproduced, data, tmp_path, monkeypatch):
+        monkeypatch.setattr(reproduce, "run", lambda *_: pytest.fail("a training was started"))
+        job, work = ("--only", "lgg_a/passion"), ("--work", tmp_path / "work")
+        for words, said in (
+            ((*job, *work), "lgg_a needs --lgg DIR"),
+            ((*job, "--lgg", data), "expected --work DIR"),
+            ((*job, *work, "--lgg", tmp_path / "no"), "no such datalist"),
+            (("--only", "brats", *work, "--brats", data), "names tcga_lgg, expected brats2021"),
+            ((*job, *work, "--lgg", data, "--processes", 0), "expected 1 or more, got 0"),
+        ):
+            code, told = reproduced(*words)
+            assert code == 2 and said in told
+        (tmp_path / "mine").touch()
+        code, told = reproduced(*job, *work, "--lgg", data)
+        assert code == 2 and f"File exists: '{tmp_path / 'mine'}'" in told
 
+    def test_what_failed_and_what_another_program_does_is_counted(self, reproduced, data, monkeypatch):
+        def run(job, *_):
+            if job.fold == 0:
+                raise runs.RunFailed("it failed")
 
-def test_means_and_differences_average_alike_where_patients_lack_subsets(tmp_path):
-    scores = []
-    for fold in range(5):
-        for seed, more in ((0, 0.0), (1, 0.1)):
-            for setting, gain in (("baseline", 0.0), ("passion", 0.01 * fold)):
-                key = {"setting": setting, "fold": fold, "seed": seed, "case": f"P{fold}", "region": "lesion"}
-                for subset in ("t1", "t1+flair") if fold else ("t1",):
-                    for metric in ("dice", "hd95"):
-                        scores.append(key | {"subset": subset, "metric": metric, "value": 0.3 + more + gain})
-    write_rows(tmp_path, "lgg_a", scores)
-    found = settings_of("lgg_a", tmp_path)
-    expected = mean(found["passion"], "dice") - mean(found["baseline"], "dice")
-    assert difference(found["passion"], found["baseline"]).value[0, 0, -1] == pytest.approx(expected)
+        monkeypatch.setattr(reproduce, "run", run)
+        code, told = reproduced("--only", "lgg_a/passion", "--work", data / "work", "--lgg", data, "--processes", 1)
+        assert code == 1 and told.endswith("1 of 5 failed; the same command tries them again")
+        assert "4 not done here, because another program is doing them" in told
 
+    def test_tables_of_a_study_of_ones_own_stand_beside_its_rows(self, reproduced, tmp_path):
+        for fold in range(5):
+            job = Job("lgg_a", "passion", fold, 0)
+            rows.record(tmp_path / "mine", job, written(tmp_path / "run"), about(job))
+        page = (DOCS / "results.md").read_text(encoding="utf-8")
+        assert reproduced("--table") == (0, "")
+        made = (tmp_path / "mine.md").read_text()
+        assert "| PASSION, Eq. 14 | 1 | 50.0 |" in made and "+0.000 [+0.000, +0.000]" in made
+        assert (DOCS / "results.md").read_text(encoding="utf-8") == page
 
-def test_how_far_preference_moves(tmp_path):
-    moves = {0: (0.4, 0.2), 1: (0.4, 0.3)}
-    found = [
-        {
-            "setting": "passion",
-            "fold": fold,
-            "seed": 0,
-            "epoch": epoch,
-            "modality": name,
-            "rp": sign * size,
-            "beta": beta,
-        }
-        for fold, (early, late) in moves.items()
-        for epoch, size, beta in ((1, early, 2.0), (7, late, 2.1))
-        for name, sign in (("t1", 1), ("flair", -1))
-    ]
-    rows.write(tmp_path / "lgg_a_preference.csv", rows.PREFERENCE, found)
-    lines = [{"study": "lgg_a", "setting": "passion", "fold": fold, "seed": 0} for fold in moves]
-    rows.write(tmp_path / "runs.csv", rows.RUNS, lines)
-    expected = "| PASSION, Eq. 14 | 2 | 0.400 | 0.250 | -0.150 [-0.785, +0.485] | t1 +0.25, flair -0.25 | 5.0 |"
-    assert tables.preference("lgg_a", tmp_path)[-1] == expected
-
-
-def write_rows(results: Path, study: str, scores: list[dict]) -> None:
-    """Rows of finished jobs."""
-    rows.write(results / f"{study}_scores.csv", rows.SCORES, scores)
-    found = {(row["setting"], row["fold"], row["seed"]) for row in scores}
-    lines = [dict(zip(rows.KEY, key, strict=True)) | {"study": study} for key in sorted(found)]
-    rows.write(results / "runs.csv", rows.RUNS, [*rows.read(results / "runs.csv"), *lines])
-
-
-def test_the_page_of_results_is_complete():
-    text = (DOCS / "results.md").read_text(encoding="utf-8")
-    assert not re.search(r"@\w+@", text)
-    for file in re.findall(r"\]\((results/[^)]+)\)", text):
-        assert (DOCS / file).is_file(), file
-
-
-def test_the_tables_of_the_page_are_those_of_the_committed_rows():
-    text = (DOCS / "results.md").read_text(encoding="utf-8")
-    assert tables.with_tables(text, DOCS / "results") == text
+    def test_damaged_rows_are_told_in_one_line(self, reproduced, tmp_path):
+        (tmp_path / "mine").mkdir()
+        (tmp_path / "mine" / "runs.csv").write_text("study")
+        for word in ("--plan", "--table", "--figures"):
+            code, told = reproduced(word)
+            assert code == 2 and "runs.csv: has no column setting" in told

@@ -31,8 +31,8 @@ def write_figures(results: Path) -> None:
         for kind in ("rp", "beta"):
             curves = _curves(study, results, kind)
             limits = common_limits(list(curves.values()))
-            for setting in curves:
-                if setting not in ("baseline", "passion", "neglected"):
+            for setting in ("baseline", "passion", "neglected"):
+                if setting not in found or setting not in curves:
                     continue
                 svg = lines_svg(
                     curves[setting],

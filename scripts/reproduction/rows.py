@@ -16,17 +16,35 @@ KEY = ("setting", "fold", "seed")
 SCORES = (*KEY, "case", "subset", "region", "metric", "value")
 PREFERENCE = (*KEY, "epoch", "modality", "rp", "beta")
 LOSSES = (*KEY, "epoch", "name", "value")
+OF_KIND = {"scores": SCORES, "preference": PREFERENCE, "losses": LOSSES}
 RUNS = ("study", *KEY, "command", "data", "commit", "training_cpu_s", "scoring_cpu_s")
 TERMS = ("loss", "segmentation", "unimodal", "pixel", "semantic", "separate", "prototype")
 """What is kept of a history; times and memory belong to a machine."""
+NUMBERS = {"fold": int, "seed": int, "epoch": int} | dict.fromkeys(
+    ("value", "rp", "beta", "training_cpu_s", "scoring_cpu_s"), float
+)
 
 
-def read(path: Path) -> list[dict[str, str]]:
-    """Rows of a CSV with a heading; none where there is no file."""
+def read(path: Path, columns: Sequence[str]) -> list[dict[str, str]]:
+    """Rows of a CSV with a heading; none where there is no file.
+
+    Raises:
+        ValueError: one of ``columns`` is missing; a line is cut off, or is no row with numbers where they belong.
+    """
     if not path.exists():
         return []
-    with open(path, newline="", encoding="utf-8") as file:
-        return list(csv.DictReader(file))
+    text = path.read_text(encoding="utf-8")
+    reader = csv.DictReader(io.StringIO(text))
+    if missing := [name for name in columns if name not in (reader.fieldnames or ())]:
+        raise ValueError(f"{path}: has no column {', '.join(missing)}; expected {', '.join(columns)}")
+    rows = []
+    for row in reader:
+        if None in row or None in row.values() or not all(_fits(row, name) for name in columns):
+            raise ValueError(f"{path}: line {reader.line_num} is damaged; take the file from a copy")
+        rows.append(row)
+    if not text.endswith("\n"):
+        raise ValueError(f"{path}: line {reader.line_num} is cut off; take the file from a copy")
+    return rows
 
 
 def write(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, object]]) -> None:
@@ -40,7 +58,7 @@ def write(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, object
 
 def replace(path: Path, columns: Sequence[str], key: Mapping[str, str], rows: Iterable[Mapping[str, object]]) -> None:
     """Put ``rows`` in the place of those that have the values of ``key``, at the end of the file."""
-    kept = [row for row in read(path) if any(row[name] != value for name, value in key.items())]
+    kept = [row for row in read(path, columns) if any(row[name] != value for name, value in key.items())]
     write(path, columns, [*kept, *rows])
 
 
@@ -56,7 +74,8 @@ def locked(results: Path) -> Iterator[None]:
 def finished(results: Path) -> dict[Job, dict[str, str]]:
     """The line in ``runs.csv`` of every job whose rows are all there."""
     return {
-        Job(row["study"], row["setting"], int(row["fold"]), int(row["seed"])): row for row in read(results / "runs.csv")
+        Job(row["study"], row["setting"], int(row["fold"]), int(row["seed"])): row
+        for row in read(results / "runs.csv", RUNS)
     }
 
 
@@ -71,10 +90,11 @@ def of_study(results: Path, study: str, kind: str) -> list[dict[str, str]]:
     Args:
         results: folder of the rows.
         study: its name.
-        kind: ``scores``, ``preference`` or ``losses``.
+        kind: one of :data:`OF_KIND`.
     """
     done = {(job.setting, str(job.fold), str(job.seed)) for job in finished(results) if job.study == study}
-    return [row for row in read(results / f"{study}_{kind}.csv") if (row["setting"], row["fold"], row["seed"]) in done]
+    found = read(results / f"{study}_{kind}.csv", OF_KIND[kind])
+    return [row for row in found if (row["setting"], row["fold"], row["seed"]) in done]
 
 
 def record(results: Path, job: Job, folder: Path, about: Mapping[str, object]) -> None:
@@ -88,16 +108,27 @@ def record(results: Path, job: Job, folder: Path, about: Mapping[str, object]) -
     """
     key = {"setting": job.setting, "fold": str(job.fold), "seed": str(job.seed)}
     sources = {
-        "scores": (folder / "test" / "metrics.csv", SCORES),
-        "preference": (folder / "preference.csv", PREFERENCE),
-        "losses": (folder / "history.csv", LOSSES),
+        "scores": folder / "test" / "metrics.csv",
+        "preference": folder / "preference.csv",
+        "losses": folder / "history.csv",
     }
     with locked(results):
-        for kind, (source, columns) in sources.items():
-            found = [key | _rounded(row, columns) for row in read(source) if row.get("name", "loss") in TERMS]
+        for kind, source in sources.items():
+            columns = OF_KIND[kind]
+            made = read(source, columns[len(KEY) :])
+            found = [key | _rounded(row, columns) for row in made if row.get("name", "loss") in TERMS]
             replace(results / f"{job.study}_{kind}.csv", columns, key, found)
         key = {"study": job.study} | key
         replace(results / "runs.csv", RUNS, key, [key | dict(about)])
+
+
+def _fits(row: Mapping[str, str], name: str) -> bool:
+    """Whether a number stands where one belongs."""
+    try:
+        NUMBERS.get(name, str)(row[name])
+    except ValueError:
+        return False
+    return True
 
 
 def _rounded(row: Mapping[str, str], columns: Sequence[str]) -> dict[str, str]:

@@ -13,9 +13,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from passion_components.data.lists.datalist import Datalist
+from passion_components.datasets import DATASETS, DatasetSpec
 from reproduction import rows
 from reproduction.folds import fold_datalist
-from reproduction.grid import SETTINGS, STUDIES, Job
+from reproduction.grid import SETTINGS, STUDIES, Job, Study
 
 BUNDLES = Path(__file__).resolve().parents[2] / "bundles"
 _children: set[subprocess.Popen[bytes]] = set()
@@ -24,6 +25,11 @@ _stopped = threading.Event()
 
 class RunFailed(Exception):
     """A job cannot be done; the message is one line for the user."""
+
+
+def dataset_of(study: Study) -> DatasetSpec:
+    """The data set of the study's bundle."""
+    return DATASETS[study.bundle.rpartition("_")[0]]
 
 
 def training_words(job: Job) -> list[str]:
@@ -60,8 +66,8 @@ def run(job: Job, data: Path, work: Path, results: Path) -> None:
     """
     folder = work / job.name
     folder.parent.mkdir(parents=True, exist_ok=True)
-    with _own(folder.with_name(f"{folder.name}.lock")) as mine:
-        if not mine or job in rows.finished(results):
+    with _own(folder.with_name(f"{folder.name}.lock")) as lock:
+        if lock is None or job in rows.finished(results):
             return
         commit = _commit()
         if folder.exists() and not any(folder.glob("checkpoint*.pt")):
@@ -70,9 +76,9 @@ def run(job: Job, data: Path, work: Path, results: Path) -> None:
         datalist = _datalist(job, data, folder / "datalist.json", results)
         paths = {"dataset_dir": str(data), "datalist": str(datalist.path)}
         resumed = {"resume": "True"} if any(folder.glob("checkpoint*.pt")) else {}
-        _call(job, training_words(job), paths | {"output_dir": str(folder)} | resumed, folder)
+        _call(job, training_words(job), paths | {"output_dir": str(folder)} | resumed, folder, lock)
         scored = paths | {"output_dir": str(folder / "test"), "ckpt": str(folder / "model_last.pt"), "part": "test"}
-        _call(job, scoring_words(job), scored, folder)
+        _call(job, scoring_words(job), scored, folder, lock)
         about = {
             "command": command(job),
             "data": datalist.hash()[:16],
@@ -93,15 +99,12 @@ def stop() -> None:
 
 def _datalist(job: Job, data: Path, out: Path, results: Path) -> Datalist:
     """The fold's datalist, written anew, of the same cases and sequences as the fold's other rows."""
-    listed = Datalist(data / "datalist.json")
-    spec = listed.dataset()
-    if spec is None:
-        raise RunFailed(f"{listed.path} names no data set; write it with passion prepare")
-    found = Datalist(fold_datalist(data / "datalist.json", out, STUDIES[job.study], spec, job.fold))
+    source, study = data / "datalist.json", STUDIES[job.study]
+    found = Datalist(fold_datalist(source, out, study, dataset_of(study), job.fold))
     for other, row in rows.finished(results).items():
         if (other.study, other.fold) == (job.study, job.fold) and row["data"] != found.hash()[:16]:
             raise RunFailed(
-                f"{listed.path} is not what the rows in {results} were trained on (fold {job.fold}: other cases or "
+                f"{source} is not what the rows in {results} were trained on (fold {job.fold}: other cases or "
                 "sequences); name another folder with --results to begin a study of your own data"
             )
     return found
@@ -116,8 +119,11 @@ def _options(values: Mapping[str, str]) -> list[str]:
     return [word for key, value in values.items() for word in (f"--{key}", value)]
 
 
-def _call(job: Job, words: Sequence[str], values: Mapping[str, str], folder: Path) -> None:
-    """``python -m monai.bundle run`` in the bundle's folder, on one thread; its CPU seconds go to ``cpu.txt``."""
+def _call(job: Job, words: Sequence[str], values: Mapping[str, str], folder: Path, lock: int) -> None:
+    """``python -m monai.bundle run`` in the bundle's folder, on one thread; its CPU seconds go to ``cpu.txt``.
+
+    It holds the lock too: where this program is killed, it goes on, and its folder is not touched until it ends.
+    """
     if _stopped.is_set():
         raise RunFailed("stopped")
     program = [sys.executable, "-m", "monai.bundle", "run", *words, *_options(values)]
@@ -125,7 +131,12 @@ def _call(job: Job, words: Sequence[str], values: Mapping[str, str], folder: Pat
     log = folder / "log.txt"
     with open(log, "a", encoding="utf-8") as file:
         process = subprocess.Popen(
-            program, cwd=BUNDLES / STUDIES[job.study].bundle, env=environment, stdout=file, stderr=file
+            program,
+            cwd=BUNDLES / STUDIES[job.study].bundle,
+            env=environment,
+            stdout=file,
+            stderr=file,
+            pass_fds=[lock],
         )
         _children.add(process)
         _, status, usage = os.wait4(process.pid, 0)
@@ -138,21 +149,21 @@ def _call(job: Job, words: Sequence[str], values: Mapping[str, str], folder: Pat
 
 
 def _spent(folder: Path, run_id: str) -> str:
-    """CPU seconds of all calls of one kind, interrupted ones too."""
+    """CPU seconds of all calls of one kind, interrupted ones too; not of those that outlived this program."""
     lines = (folder / "cpu.txt").read_text(encoding="utf-8").split("\n")
     return f"{sum(float(line.split()[1]) for line in lines if line.startswith(run_id)):.0f}"
 
 
 @contextmanager
-def _own(lock: Path) -> Iterator[bool]:
-    """Whether no other program has this lock; it is held meanwhile."""
+def _own(lock: Path) -> Iterator[int | None]:
+    """The descriptor of this lock, which is held meanwhile; None where another program has it."""
     with open(lock, "w") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            yield False
+            yield None
         else:
-            yield True
+            yield file.fileno()
 
 
 def _commit() -> str:

@@ -33,11 +33,25 @@ BLOCK = re.compile(r"(<!-- rows: (\w+) (\w+)((?: \w+)?) -->\n).*?(<!-- end -->)"
 
 
 def write_tables(page: Path, results: Path) -> None:
-    """Fill every block ``<!-- rows: KIND STUDY --> ... <!-- end -->`` of a page anew.
+    """Fill every block ``<!-- rows: KIND STUDY --> ... <!-- end -->`` of a page anew; a page that is not there has all.
 
     Differences are to the study's first setting, or to that of ``<!-- rows: differences STUDY SETTING -->``.
     """
-    write_text_atomically(page, with_tables(page.read_text(encoding="utf-8"), results))
+    text = page.read_text(encoding="utf-8") if page.exists() else all_blocks()
+    write_text_atomically(page, with_tables(text, results))
+
+
+def all_blocks() -> str:
+    """A page with the blocks of every study, still empty."""
+
+    def block(kind: str, study: str) -> str:
+        return f"<!-- rows: {kind} {study} -->\n<!-- end -->"
+
+    parts = ["# Results"]
+    for name, study in STUDIES.items():
+        parts += [f"## {study.title}", block("means", name), f"Differences to {SETTINGS[study.settings[0]].title}:"]
+        parts += [block(kind, name) for kind in ("differences", "preference", "terms")]
+    return "\n\n".join([*parts, "## What it took", block("hours", "all")]) + "\n"
 
 
 def with_tables(text: str, results: Path) -> str:
@@ -135,17 +149,21 @@ def preference(study: str, results: Path) -> list[str]:
 
 def terms(study: str, results: Path) -> list[str]:
     """Mean of every term of the loss over the last epochs and all folds, before its lambda."""
-    found: dict[str, dict[str, list[float]]] = {}
+    by_setting: dict[str, list[dict[str, str]]] = {}
     for row in rows.of_study(results, study, "losses"):
-        if int(row["epoch"]) > int(STUDIES[study].values["epochs"]) - SPAN:
-            found.setdefault(row["setting"], {}).setdefault(row["name"], []).append(float(row["value"]))
+        by_setting.setdefault(row["setting"], []).append(row)
+    found: dict[str, dict[str, list[float]]] = {}
+    for setting in (name for name in settings_of(study, results) if name in by_setting):
+        last = max(int(row["epoch"]) for row in by_setting[setting])
+        for row in by_setting[setting]:
+            if int(row["epoch"]) > last - SPAN:
+                found.setdefault(setting, {}).setdefault(row["name"], []).append(float(row["value"]))
     if not found:
         return ["Not run yet."]
     names = sorted({name for of_setting in found.values() for name in of_setting} - {"loss"})
     columns = [label_column("setting"), *(Column(name, (name,)) for name in ("loss", *names))]
     body = []
-    for setting in (name for name in STUDIES[study].settings if name in found):
-        of_setting = found[setting]
+    for setting, of_setting in found.items():
         cells = [label(f"{fmean(of_setting[name]):.3f}" if name in of_setting else "") for name in ("loss", *names)]
         body.append((label(SETTINGS[setting].title), *cells))
     return markdown_lines(Table(study, "", "", tuple(columns), 1, tuple(body)))
@@ -154,14 +172,14 @@ def terms(study: str, results: Path) -> list[str]:
 def hours(_: str, results: Path) -> list[str]:
     """CPU hours and trainings by study."""
     columns = (label_column("study"), Column("trainings", ("n",)), Column("CPU hours", ("hours",)))
-    body, total = [], 0.0
-    everything = rows.read(results / "runs.csv")
+    body, total, trainings = [], 0.0, 0
+    done = rows.finished(results)
     for name, study in STUDIES.items():
-        mine = [row for row in everything if row["study"] == name]
+        mine = [row for job, row in done.items() if job.study == name]
         spent = sum(rows.cpu_seconds(row) for row in mine) / 3600
-        total += spent
+        total, trainings = total + spent, trainings + len(mine)
         body.append((label(f"`{name}`: {study.title}"), label(len(mine)), label(f"{spent:.2f}")))
-    body.append((label("all"), label(len(everything)), label(f"{total:.2f}")))
+    body.append((label("all"), label(trainings), label(f"{total:.2f}")))
     return markdown_lines(Table("hours", "", "", columns, 1, tuple(body)))
 
 
@@ -183,8 +201,8 @@ def _mean_and_interval(values: np.ndarray) -> str:
     """Mean over trainings and its 95 % interval by Student's t, where there are two of them."""
     if len(values) < 2:
         return f"{values.mean():+.3f}"
-    low, high = t.interval(COVERAGE, len(values) - 1, values.mean(), values.std(ddof=1) / len(values) ** 0.5)
-    return f"{values.mean():+.3f} [{low:+.3f}, {high:+.3f}]"
+    half = t.ppf((1 + COVERAGE) / 2, len(values) - 1) * values.std(ddof=1) / len(values) ** 0.5
+    return f"{values.mean():+.3f} [{values.mean() - half:+.3f}, {values.mean() + half:+.3f}]"
 
 
 def _moved(run: Sequence[Mapping[str, str]]) -> float:
