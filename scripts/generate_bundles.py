@@ -202,7 +202,10 @@ def performance(models: Path) -> str:
         if "threshold" in about
         else ""
     )
-    scored = "Scored once" if part == "test" else f"Chosen and scored on the same cases, {', '.join(split[part])}"
+    scored = "Scored on the test cases"
+    if part == "validation":
+        scored = f"Chosen and scored on the same cases, {', '.join(split[part])}"
+    epochs = f"{about['epoch']} epochs" + (" from earlier weights on" if run.get("started_from") else "")
     commands = models / "commands.txt"
     made = (
         ["", "Made by", "", "```bash", commands.read_text(encoding="utf-8").strip(), "```"] if commands.exists() else []
@@ -211,7 +214,7 @@ def performance(models: Path) -> str:
         [
             f"`models/model.pt` (the same state in `model.safetensors`; SHA-256 `{weights['sha256'][:16]}...`): "
             f"{run['network']['class']}, {run['network']['parameters']:,} parameters, {run['objective']['class']}, "
-            f"{run['training_cases']} training cases, {about['epoch']} epochs, seed {run['seed']}. {threshold}{scored} "
+            f"{run['training_cases']} training cases, {epochs}, seed {run['seed']}. {threshold}{scored} "
             f"(`evaluation.json`); `split.json` names the cases of every part, `model.json` what the weights must be "
             f"fed with ({_fed_with(run['input'])}).",
             *made,

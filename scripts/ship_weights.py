@@ -30,6 +30,7 @@ from monai.bundle import ConfigWorkflow
 from safetensors.torch import save_file
 from tqdm import tqdm
 
+from passion_components.data.errors import UserError
 from passion_components.data.lists.datalist import Datalist
 from passion_components.data.lists.split_files import write_split
 from passion_components.datasets import dataset_spec
@@ -132,28 +133,30 @@ def scored_part(datalist: Datalist, modalities: tuple[str, ...]) -> str:
     parts = datalist.parts(modalities)
     found = next((part for part in ("test", "validation") if parts.get(part)), None)
     if found is None:
-        raise SystemExit(f"error: {datalist.path}: parts test and validation are empty; expected cases to score")
+        raise UserError(f"{datalist.path}: parts test and validation are empty; expected cases to score")
     return found
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("bundle", help="name of the bundle")
-    parser.add_argument("--run", type=Path, required=True, help="output_dir of its training")
-    parser.add_argument("--dataset_dir", type=Path, required=True, help="folder with datalist.json")
-    args = parser.parse_args()
-    bundle, dataset_dir, run = ROOT / "bundles" / args.bundle, args.dataset_dir.resolve(), args.run.resolve()
+def ship(bundle: Path, run: Path, dataset_dir: Path) -> str:
+    """Fill the bundle's ``models`` from a run; returns what is to be told of it.
+
+    Raises:
+        UserError: no such bundle; a run on other data than it or ``dataset_dir`` has; nothing to score; too large.
+    """
+    if not (bundle / "configs").is_dir():
+        names = sorted(path.name for path in bundle.parent.iterdir() if (path / "configs").is_dir())
+        raise UserError(f"no bundle {bundle.name}; accepted: {', '.join(names)}")
     about = json.loads((run / "model.json").read_text(encoding="utf-8"))["trained_on"]
     datalist = Datalist(dataset_dir / "datalist.json")
     if about["datalist_hash"] != datalist.hash():
-        raise SystemExit(f"error: {run} was trained on another datalist than {datalist.path}")
-    if about["dataset"] != args.bundle.rpartition("_")[0]:
-        raise SystemExit(f"error: {run} was trained on {about['dataset']}, which is not the data set of {args.bundle}")
+        raise UserError(f"{run} was trained on another datalist than {datalist.path}")
+    if about["dataset"] != bundle.name.rpartition("_")[0]:
+        raise UserError(f"{run} was trained on {about['dataset']}, which is not the data set of {bundle.name}")
     size = (run / "model.pt").stat().st_size
     rounded = size > MAX_BYTES
     if size > 2 * MAX_BYTES:
-        raise SystemExit(
-            f"error: {run / 'model.pt'} has {size / 1e6:.1f} MB, accepted: {2 * MAX_BYTES / 1e6:g}; train a smaller "
+        raise UserError(
+            f"{run / 'model.pt'} has {size / 1e6:.1f} MB, accepted: {2 * MAX_BYTES / 1e6:g}; train a smaller "
             "network (network_width, token_dim, mlp_dim)"
         )
     modalities = dataset_spec(about["dataset"]).modalities
@@ -172,10 +175,23 @@ def main() -> int:
     write_weights(models, run, state, chosen)
     summary = scores(bundle, dataset_dir, part)
     write_text_atomically(models / "evaluation.json", json.dumps(summary, indent=2) + "\n")
-    print(
+    return (
         f"{size / 1e6:.1f} MB{', stored as float16' if rounded else ''}, {chosen or 'no threshold'}, scored on {part}; "
         f"now write {models / 'commands.txt'} and run scripts/generate_bundles.py for the model card"
     )
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("bundle", help="name of the bundle")
+    parser.add_argument("--run", type=Path, required=True, help="output_dir of its training")
+    parser.add_argument("--dataset_dir", type=Path, required=True, help="folder with datalist.json")
+    args = parser.parse_args()
+    try:
+        print(ship(ROOT / "bundles" / args.bundle, args.run.resolve(), args.dataset_dir.resolve()))
+    except (UserError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
     return 0
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -118,6 +119,10 @@ def long_functions(source: str, limit: int) -> list[str]:
 
 
 class TestFloors:
+    def test_the_guide_for_contributors_lists_them(self):
+        lines = re.findall(r"^\d+\. (.*)$", (ROOT / "CONTRIBUTING.md").read_text(), re.MULTILINE)
+        assert [set(re.findall(r"`(\w+)`", line)) for line in lines] == list(FLOORS[:-1])
+
     def test_every_part_has_a_floor(self):
         assert {part_of(module) for module in MODULES} - {""} <= set(FLOOR_OF)
 

@@ -13,6 +13,7 @@ import torch
 from passion_components.backbones.m2ftrans import M2FTrans
 from passion_components.backbones.mmformer import MMFormer
 from passion_components.backbones.rfnet import RFNet
+from passion_components.data.errors import UserError
 from passion_components.data.lists.datalist import Datalist, write_datalist
 from passion_components.datasets import dataset_spec
 from passion_components.files import sha256_of
@@ -104,6 +105,13 @@ def test_three_classes_are_shipped_as_trained_with_the_scores_of_the_test_part(s
     assert card.splitlines()[2] == "**Trained on 4 patients; chosen on 1 other, scored on 2 others.**"
     assert "2 test cases" in card and "```bash\npython -m monai.bundle run training ...\n```" in card
     assert "threshold" not in card.partition("## Performance")[2]
+    assert "4 training cases, 1 epochs, seed 0. Scored on the test cases (`evaluation.json`)" in card
+
+    about = json.loads((models / "model.json").read_text())
+    about["trained_on"]["started_from"] = "0" * 64
+    (models / "model.json").write_text(json.dumps(about))
+    card = scripts[1].bundle_files("brats2021", "rfnet")["docs/README.md"]
+    assert "1 epochs from earlier weights on, seed 0" in card
 
 
 def test_without_test_cases_the_card_says_that_those_scored_also_chose(ship, data, scripts):
@@ -125,5 +133,25 @@ def test_without_test_cases_the_card_says_that_those_scored_also_chose(ship, dat
 
 def test_runs_that_cannot_be_scored_are_refused(scripts, data):
     datalist = Datalist(data("tcga_lgg_rfnet", without=("validation", "test")) / "datalist.json")
-    with pytest.raises(SystemExit, match="parts test and validation are empty; expected cases to score"):
+    with pytest.raises(UserError, match="parts test and validation are empty; expected cases to score"):
         scripts[0].scored_part(datalist, dataset_spec("tcga_lgg").modalities)
+
+
+def test_what_cannot_be_shipped_is_told_in_one_line(scripts, data, monkeypatch, capsys, tmp_path):
+    folder, run = data("tcga_lgg_rfnet"), tmp_path / "run"
+    run.mkdir()
+    about = {"dataset": "tcga_lgg", "datalist_hash": Datalist(folder / "datalist.json").hash()}
+
+    def said(bundle: str, trained_on: dict | None) -> str:
+        if trained_on is not None:
+            (run / "model.json").write_text(json.dumps({"trained_on": trained_on}))
+        words = ["ship_weights.py", bundle, "--run", str(run), "--dataset_dir", str(folder)]
+        monkeypatch.setattr(sys, "argv", words)
+        assert scripts[0].main() == 1
+        (line,) = capsys.readouterr().err.splitlines()
+        return line.removeprefix("error: ")
+
+    assert "No such file or directory" in said("tcga_lgg_rfnet", None)
+    assert "was trained on another datalist" in said("tcga_lgg_rfnet", about | {"datalist_hash": "0"})
+    assert "was trained on tcga_lgg, which is not the data set of myops2020_rfnet" in said("myops2020_rfnet", about)
+    assert "no bundle tcga_lgg_none; accepted: brats2020_m2ftrans, " in said("tcga_lgg_none", about)
