@@ -77,6 +77,14 @@ class TestMetadata:
         assert callable(cli.main)
 
 
+def test_commands_in_the_guides_name_bundles_that_are_there():
+    pages = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+    text = "\n".join(page.read_text() for page in pages)
+    named = re.findall(r"^(?:passion .*--bundle|cd) (?!PATH|\.\.)(\S+)", text, re.MULTILINE)
+    assert len(named) > 10
+    assert [name for name in named if not (ROOT / name / "configs").is_dir()] == []
+
+
 class Clone:
     """A clone without .venv, in which every call of Python is noted and nothing is installed."""
 
