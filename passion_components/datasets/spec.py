@@ -28,8 +28,8 @@ class DatasetSpec:
         central: whether images are cropped to the central ``crop``, because what is segmented lies there.
         class_weights: fixed weights of the cross-entropy, or None for 1 - V_k / V of each sample.
         other_label_schemes: name -> codes as in ``label_codes``, of files of the same classes coded otherwise.
-        further_label_schemes: as ``other_label_schemes``, without a part in what evaluations call the data set: one that
-            is added here leaves earlier evaluations valid.
+        further_label_schemes: as ``other_label_schemes``, without a part in what evaluations call the data set: one
+            that is added here leaves earlier evaluations valid.
         class_names: what descriptions call classes, or several of them together -> class indices, besides ``classes``
             and ``regions``; in the form that :func:`plain` gives them.
         scheme_file_names: regular expression of a file's name without ending -> the schemes of data that is so named.
