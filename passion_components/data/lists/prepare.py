@@ -18,7 +18,7 @@ from passion_components.data.layouts.own_files import find_by_patterns, find_in_
 from passion_components.data.lists.datalist import new_datalist, write_datalist
 from passion_components.data.lists.label_codes import detect_scheme
 from passion_components.data.lists.splits import by_patient, force_into_parts, patients_in_parts, split_by_patient
-from passion_components.data.reading.volumes import read_volume
+from passion_components.data.reading.volumes import read_label_map
 from passion_components.datasets import DatasetSpec
 
 
@@ -144,7 +144,7 @@ def _label_values(
 
     def values_of(case: Mapping[str, str]) -> tuple[float, ...]:
         try:
-            return tuple(np.unique(read_volume(case["label"], case=case["case"]).array).astype(float).tolist())
+            return tuple(np.unique(read_label_map(case["label"], case=case["case"]).array).astype(float).tolist())
         except CaseError:
             return ()
 

@@ -1,6 +1,8 @@
 import json
 import re
 
+import nibabel as nib
+import numpy as np
 import pytest
 
 from passion_components.data.lists.datalist import Datalist
@@ -228,6 +230,13 @@ class TestParts:
         with pytest.raises(ValueError, match=message):
             prepare_cases(root / "src", root / "out", BRATS2020, split=SPLIT, seed=0, lists=lists)
         assert not (root / "out").exists()
+
+    def test_the_scheme_is_told_by_codes_that_are_rounded(self, make, tmp_path):
+        root = make("src/P/P_t1.nii", "src/P/P_seg.nii")
+        label = np.array([0, 1.00392163, 1.99215698, 4.00000024]).reshape(4, 1, 1)
+        nib.save(nib.Nifti1Image(label, np.eye(4)), root / "src/P/P_seg.nii")
+        done = prepare_cases(root / "src", tmp_path / "out", BRATS2020, split={"training": 1}, seed=0)
+        assert (done.label_scheme, done.label_values) == ("brats2020", (0, 1, 2, 4))
 
     def test_an_unknown_label_scheme_is_refused_before_anything_is_read(self, make):
         with pytest.raises(
