@@ -221,7 +221,8 @@ def _add_case(scans: ScanFolder, case: str, images: Mapping[Path, ReadName], spe
             found[str(read.key)].append(image)
     for name, files in found.items():
         if len(files) > 1:
-            both = " and ".join(images[file].header or file.name for file in files)
+            shown = [images[file].header or file.name for file in files]
+            both = " and ".join(shown if len(set(shown)) == len(shown) else map(str, files))
             how = (
                 "--series NAME=NUMBER" if images[files[0]].header else "passion prepare --pattern and give the datalist"
             )
