@@ -68,6 +68,15 @@ def read_file_name(path: Path, spec: DatasetSpec) -> ReadName:
     return read_name(name, spec)
 
 
+def named_otherwise(path: Path, key: str, spec: DatasetSpec) -> str | None:
+    """The other sequence, or ``label``, that the name of a file of a sequence says; None: no other.
+
+    A label map may be named like the scan that it was drawn on.
+    """
+    named = read_file_name(path, spec).key
+    return named if key != "label" and named != key else None
+
+
 def read_name(name: str, spec: DatasetSpec) -> ReadName:
     """Sequence or label map that a name without ending tells, and what it begins with.
 

@@ -52,8 +52,9 @@ def find_cases(source: Path | str, spec: DatasetSpec, patterns: Sequence[str] = 
     if source.is_file() and source.suffix.lower() in (".csv", ".tsv") and not patterns:
         return find_in_table(source, spec)
     if not source.is_dir():
+        found = "is a file" if source.exists() else "no such folder"
         raise FileNotFoundError(
-            f"{source}: no such folder; expected the folder of the {spec.name} cases, or a CSV file"
+            f"{source}: {found}; expected the folder of the {spec.name} cases, or a table (.csv or .tsv)"
         )
     if patterns:
         return find_by_patterns(source, parse_patterns(patterns, spec), spec)

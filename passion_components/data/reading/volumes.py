@@ -96,7 +96,7 @@ def read_label_map(path: Path | str, *, case: str, warn: bool = True) -> Volume:
 
 
 def whole_numbers(array: np.ndarray) -> np.ndarray:
-    """Whole numbers, where every value is one but for rounding as in a label map with a scale; else the array itself."""
+    """Whole numbers where each value is one but for rounding, as in a label map with a scale; else the array itself."""
     if array.dtype.kind != "f":
         return array
     whole = np.rint(array)
