@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -27,11 +28,12 @@ class Group:
     images: dict[Path, ReadName] = field(default_factory=dict)
 
     def by_beginning(self) -> dict[str, dict[Path, ReadName]]:
-        """The images by what their names begin with, whatever the case of letters."""
+        """The images by what their names begin with, whatever the case of letters and the form of accented ones."""
         spelt: dict[str, str] = {}
         found: dict[str, dict[Path, ReadName]] = defaultdict(dict)
         for image, read in self.images.items():
-            found[spelt.setdefault(read.beginning.casefold(), read.beginning)][image] = read
+            plain = unicodedata.normalize("NFC", read.beginning).casefold()
+            found[spelt.setdefault(plain, read.beginning)][image] = read
         return dict(found)
 
 

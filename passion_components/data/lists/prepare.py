@@ -13,7 +13,7 @@ import numpy as np
 from passion_components.data.errors import CaseError
 from passion_components.data.layouts.found_cases import FoundCases
 from passion_components.data.layouts.named_files import find_named_cases
-from passion_components.data.layouts.numbered_channels import DESCRIPTION, FOLDERS, find_numbered_cases
+from passion_components.data.layouts.numbered_channels import find_numbered_cases, has_numbered_channels
 from passion_components.data.layouts.own_files import find_by_patterns, find_in_table, parse_patterns
 from passion_components.data.lists.datalist import new_datalist, write_datalist
 from passion_components.data.lists.label_codes import detect_scheme
@@ -58,7 +58,7 @@ def find_cases(source: Path | str, spec: DatasetSpec, patterns: Sequence[str] = 
         )
     if patterns:
         return find_by_patterns(source, parse_patterns(patterns, spec), spec)
-    if (source / DESCRIPTION).is_file() and (source / FOLDERS[0][0]).is_dir():
+    if has_numbered_channels(source):
         return find_numbered_cases(source, spec)
     return find_named_cases(source, spec)
 

@@ -62,6 +62,10 @@ class TestPatientsAreNotMixed:
         subsets = make("b/flair/P_flair.nii", "b/t1+flair/P_flair.nii", "b/t1+flair/P_t1.nii") / "b"
         assert sorted(scanned(subsets)[0]) == ["flair", "t1+flair"]
 
+    def test_accents_as_a_mac_writes_them_make_no_other_patient(self, make):
+        cases, _ = scanned(make("in/M\u00fcller_t1.nii", "in/Mu\u0308ller_flair.nii", "in/Meier_t1.nii") / "in")
+        assert sorted(map(len, cases.values())) == [1, 2]
+
     def test_studies_of_one_name_are_told_apart_by_the_folders(self, make):
         root = make(
             *(f"{p}/{s}_{k}.nii" for p in ("patA", "patB") for s in ("study1", "study2") for k in ("t1", "seg"))

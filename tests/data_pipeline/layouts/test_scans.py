@@ -1,3 +1,4 @@
+import json
 from pathlib import Path
 
 import pytest
@@ -102,6 +103,31 @@ class TestScanFolder:
             find_scan_cases(make("x.txt") / "x.txt", BRATS2020)
         with pytest.raises(FileNotFoundError, match="no scans found; expected <case>/<case>_flair.nii.gz or the like"):
             find_scan_cases(tmp_path, BRATS2020)
+
+
+class TestNumberedChannels:
+    """The folders of MSD and nnU-Net, of which ``prepare`` takes what has labels."""
+
+    def described(self, root, **content):
+        (root / "dataset.json").write_text(json.dumps(content), encoding="utf-8-sig")
+        return find_scan_cases(root, BRATS2020)
+
+    def test_every_image_of_a_case_counts(self, make):
+        root = make("imagesTr/a_0000.nii", "imagesTr/a_0001.nii", "labelsTr/a.nii", "imagesTs/b_0001.nii")
+        scans = self.described(root, channel_names={"0": "T1", "1": "FLAIR"})
+        assert scans.cases == [
+            {"case": "a", "flair": f"{root}/imagesTr/a_0001.nii", "t1": f"{root}/imagesTr/a_0000.nii"},
+            {"case": "b", "flair": f"{root}/imagesTs/b_0001.nii"},
+        ]
+        assert scans.warnings == [] and scans.failures == []
+
+    def test_volumes_of_4d_files_are_sequences(self, make):
+        root = make("imagesTs/BRATS_485.nii.gz")
+        scans = self.described(root, modality={"0": "FLAIR", "1": "T1w", "2": "perfusion"})
+        file = f"{root}/imagesTs/BRATS_485.nii.gz"
+        assert scans.cases == [{"case": "BRATS_485", "flair": f"{file}#0", "t1": f"{file}#1"}]
+        (warning,) = scans.warnings
+        assert warning.endswith("channel 2 is 'perfusion', no sequence of brats2020; left out")
 
 
 class TestDatalistOfScans:
