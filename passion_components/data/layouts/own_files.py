@@ -15,6 +15,7 @@ from passion_components.data.layouts.found_cases import FoundCases
 from passion_components.data.reading.image_files import ACCEPTED_IMAGES, images_below, is_image, split_index, stem
 from passion_components.data.words import nearest
 from passion_components.datasets import DatasetSpec
+from passion_components.files import read_text
 
 _FIELD = re.compile(r"\{(\w+)\}")
 _MAX_NAMED = 3
@@ -103,14 +104,11 @@ def find_in_table(path: Path, spec: DatasetSpec) -> FoundCases:
 
     Raises:
         FileNotFoundError: not one case.
-        ValueError: no text in UTF-8, no such columns, a column that is none, a row without a case or with more cells
-            than there are columns, an unknown part.
+        ValueError: no text in UTF-8 or UTF-16, no such columns, a column that is none, a row without a case or with
+            more cells than there are columns, an unknown part.
     """
     found = FoundCases()
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError:
-        raise ValueError(f"{path}: is not a text file in UTF-8; save the table as CSV UTF-8") from None
+    text = read_text(path)
     cut = max(",;\t", key=text.strip().partition("\n")[0].count)
     table = csv.reader(io.StringIO(text), delimiter=cut, strict=True)
     try:

@@ -20,6 +20,7 @@ from passion_components.data.lists.label_codes import detect_scheme
 from passion_components.data.lists.splits import by_patient, force_into_parts, patients_in_parts, split_by_patient
 from passion_components.data.reading.volumes import read_label_map
 from passion_components.datasets import DatasetSpec
+from passion_components.files import read_text
 
 
 @dataclass(frozen=True)
@@ -134,7 +135,7 @@ def _parts(
 
 def _listed(path: Path) -> list[str]:
     """Names of cases: the first word of every line that holds any."""
-    lines = path.read_text(encoding="utf-8-sig").splitlines()
+    lines = read_text(path).splitlines()
     return [name for name in (re.split(r"[,;\s]", line.strip(), maxsplit=1)[0] for line in lines) if name]
 
 

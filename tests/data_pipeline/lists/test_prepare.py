@@ -260,7 +260,12 @@ class TestParts:
         assert done.notes == ["P1: in no list; left out"]
 
     @pytest.mark.parametrize(
-        ("name", "message"), [("P2\nP9", "'P9': no such case; did you mean P"), ("P0", "P0 is in")]
+        ("name", "message"),
+        [
+            ("P2\nP9", "'P9': no such case; did you mean P"),
+            ("case", "'case': no such case; the cases are P0 and so on"),
+            ("P0", "P0 is in"),
+        ],
     )
     def test_a_case_listed_twice_or_not_there_is_refused(self, make, tmp_path, name, message):
         root = self.source(make, "P0", "P2")
@@ -270,6 +275,15 @@ class TestParts:
         with pytest.raises(ValueError, match=message):
             prepare_cases(root / "src", root / "out", BRATS2020, split=SPLIT, seed=0, lists=lists)
         assert not (root / "out").exists()
+
+    def test_lists_may_be_written_by_windows_and_other_encodings_are_told(self, make, tmp_path):
+        root, path = self.source(make, "Müller", "P2"), tmp_path / "a.txt"
+        path.write_text("Müller\r\nP2\r\n", encoding="utf-16")
+        done = prepare_cases(root / "src", root / "out", BRATS2020, split=SPLIT, seed=0, lists={"test": path})
+        assert [case["case"] for case in done.parts["test"]] == ["Müller", "P2"]
+        path.write_text("Müller\r\n", encoding="latin-1")
+        with pytest.raises(ValueError, match=r"a.txt: is not a text file in UTF-8; save it as that"):
+            prepare_cases(root / "src", root / "new", BRATS2020, split=SPLIT, seed=0, lists={"test": path})
 
     def test_the_scheme_is_told_by_codes_that_are_rounded(self, make, tmp_path):
         root = make("src/P/P_t1.nii", "src/P/P_seg.nii")
@@ -354,8 +368,10 @@ def test_empty_rows_are_none_and_other_encodings_are_told(make):
     with pytest.raises(ValueError, match=r"cases.csv: line 5 has a case again: A"):
         find_cases(table, BRATS2020)
     table.write_bytes("case,t1\nMüller,a.nii\n".encode("latin-1"))
-    with pytest.raises(ValueError, match=r"cases.csv: is not a text file in UTF-8; save the table as CSV UTF-8"):
+    with pytest.raises(ValueError, match=r"cases.csv: is not a text file in UTF-8; save it as that, a table as CSV"):
         find_cases(table, BRATS2020)
+    table.write_text("case\tt1\nMüller\ta.nii\n", encoding="utf-16")  # "Unicode Text" of Excel
+    assert names(find_cases(table, BRATS2020)) == ["Müller"]
 
 
 @pytest.mark.parametrize(("cut", "start"), [(";", ""), ("\t", ""), (",", "\ufeff"), (";", "\ufeff")])
