@@ -15,6 +15,10 @@ from passion_components.datasets import DatasetSpec
 FOLDERS_WITHIN_A_CASE = ("anat", "dicom", "dcm", "nifti", "nii", "mri", "images", "scans", "resources", "files")
 
 
+_MODALITY = ("", "mr", "mri", "mrt")
+"""What the name of a sequence's folder may begin with, as Orthanc writes it."""
+
+
 @dataclass
 class Group:
     """Images that lie together.
@@ -174,6 +178,5 @@ def extends(name: str, beginning: str) -> bool:
 
 
 def _is_within_a_case(folder: str, spec: DatasetSpec) -> bool:
-    return folder.lower() in FOLDERS_WITHIN_A_CASE or (
-        read_name(folder, spec).is_scan and not read_name(folder, spec).beginning
-    )
+    read = read_name(folder, spec)
+    return folder.lower() in FOLDERS_WITHIN_A_CASE or (read.is_scan and read.beginning.lower() in _MODALITY)

@@ -113,7 +113,11 @@ def _holding_cases(scans: ScanFolder, source: Path, groups: Sequence[Group]) -> 
         if around is not None:
             case = around.folder[-1] if around.folder else source.resolve().name
             scans.warnings.append(f"{where}: skipped ({count} images in it), {case} is itself a case")
-        elif has_scans or len(groups) == 1 or (len(group.folder) == 1 and not _has_deeper(group, groups)):
+        elif (
+            has_scans
+            or len(groups) == 1
+            or (len(group.folder) == 1 and not _has_deeper(group, groups) and not _is_of_labels(group, groups))
+        ):
             holding.append(group)
         else:
             for image, read in group.images.items():
@@ -122,6 +126,12 @@ def _holding_cases(scans: ScanFolder, source: Path, groups: Sequence[Group]) -> 
                 shown = image.relative_to(source).as_posix()
                 lines.append(f"{shown}: ignored, lies outside the folders of the cases{why}")
     return holding
+
+
+def _is_of_labels(group: Group, groups: Sequence[Group]) -> bool:
+    """Whether a folder holds nothing but label maps of cases whose scans lie elsewhere."""
+    elsewhere = {read.beginning for each in groups for read in each.images.values() if read.is_scan}
+    return all(read.key == "label" and read.beginning in elsewhere for read in group.images.values())
 
 
 def _has_deeper(group: Group, groups: Sequence[Group]) -> bool:

@@ -109,6 +109,10 @@ class TestPatientsAreNotMixed:
         assert told(found.cases)["E1"] == {"label": "MASK.nii.gz", "t1": "T1.nii.gz", "t1ce": "T1GD.nii.gz"}
         assert sorted(told(found.cases)) == ["E1", "E2"] and found.notes == []
 
+    def test_folders_that_begin_with_the_modality_are_of_one_case(self, make):
+        root = make("P1/MRT Kopf/MR t1_mprage/t1.nii", "P1/MRT Kopf/MR flair/flair.nii", "P2/MRT Kopf/MR t1/t1.nii")
+        assert {name: len(case) for name, case in scanned(root)[0].items()} == {"P1_MRT Kopf": 2, "P2_MRT Kopf": 1}
+
     def test_folders_with_numbers_of_series_in_the_source_itself_are_told(self, make):
         cases, scans = scanned(make("E1/1_T1/T1.nii", "E1/4_FLAIR/FLAIR.nii") / "E1")
         assert cases == {"E1": {"t1": "T1.nii", "flair": "FLAIR.nii"}}

@@ -188,6 +188,13 @@ class TestCasesSideBySide:
             assert [case["case"] for case in scans.cases] == ["h_101", "h_102", "h_103"] and not scans.failures
             assert scans.cases[0]["lge"] == str(root / "test20" / "h_101_DE.nii.gz")
 
+    def test_their_label_maps_in_a_folder_beside_are_no_case_that_fails(self, make):
+        root = make("train25/h_101_C0.nii", "train25/h_102_C0.nii", "train25_gd/h_101_gd.nii", "h_103/h_103_gd.nii")
+        scans = find_scan_cases(root, MYOPS2020)
+        assert [case["case"] for case in scans.cases] == ["h_101", "h_102"]
+        assert [case for case, _ in scans.failures] == ["h_103"]
+        assert "train25_gd/h_101_gd.nii: ignored, lies outside the folders of the cases" in scans.notes
+
     def test_images_of_none_of_them_are_noted(self, make):
         scans = find_scan_cases(make("101_C0.nii.gz", "102_C0.nii.gz", "102_gd.nii.gz", "atlas_gd.nii.gz"), MYOPS2020)
         assert [case["case"] for case in scans.cases] == ["101", "102"] and not scans.failures
