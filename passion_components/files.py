@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from codecs import BOM_UTF16_BE, BOM_UTF16_LE
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -67,6 +68,20 @@ def content_hashes(paths: Iterable[Path]) -> dict[Path, str | None]:
     wanted = list(dict.fromkeys(paths))
     with ThreadPoolExecutor(os.cpu_count()) as pool:  # hashlib lets other threads run
         return dict(zip(wanted, pool.map(hash_or_none, wanted), strict=True))
+
+
+def read_text(path: Path) -> str:
+    """A text that people have saved: in UTF-8 or, by its first bytes, in UTF-16, as Notepad and PowerShell write it.
+
+    Raises:
+        OSError: not there, or not readable.
+        ValueError: in another encoding.
+    """
+    content = path.read_bytes()
+    try:
+        return content.decode("utf-16" if content.startswith((BOM_UTF16_LE, BOM_UTF16_BE)) else "utf-8-sig")
+    except UnicodeDecodeError:
+        raise ValueError(f"{path}: is not a text file in UTF-8; save it as that, a table as CSV UTF-8") from None
 
 
 def write_text_atomically(path: Path | str, text: str) -> None:

@@ -17,7 +17,7 @@ from tqdm.contrib.logging import logging_redirect_tqdm
 
 from passion_components.data.case_names import checked_case_name
 from passion_components.data.errors import UserError
-from passion_components.data.layouts.file_names import read_file_name
+from passion_components.data.layouts.file_names import named_otherwise, read_file_name
 from passion_components.data.layouts.scans import ScanFolder
 from passion_components.data.lists.scan_cases import find_scan_cases
 from passion_components.data.reading.image_files import split_index, stem
@@ -187,7 +187,12 @@ def _found(words: Sequence[str], spec: DatasetSpec, series: str) -> ScanFolder:
     first = split_index(next(iter(files.values())))[0]
     case = checked_case_name(read_file_name(first.absolute(), spec).beginning or stem(first), str(first))
     ordered = {name: str(Path(files[name]).absolute()) for name in spec.modalities if name in files}
-    return ScanFolder([{"case": case, **ordered}])
+    warnings = [
+        f"{case}: {file} is given as {name}, but its name says {other}"
+        for name, file in ordered.items()
+        if (other := named_otherwise(split_index(file)[0], name, spec))
+    ]
+    return ScanFolder([{"case": case, **ordered}], warnings=warnings)
 
 
 def _by_name(words: Sequence[str], spec: DatasetSpec) -> Iterator[tuple[str, str]]:

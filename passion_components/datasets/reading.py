@@ -2,7 +2,8 @@
 
 Keys are the attributes of :class:`~passion_components.datasets.spec.DatasetSpec`; where those hold class indices the
 file has names of classes. ``modalities`` is a list of names, or an object of names with their spellings.
-``label_codes``, and every entry of ``other_label_schemes``, is an object with a code as key and a class as value::
+``label_codes``, and every entry of ``other_label_schemes`` and ``further_label_schemes``, is an object with a code as
+key and a class as value::
 
     {"name": "stroke", "modalities": {"dwi": ["trace"], "adc": []}, "classes": ["background", "infarct"],
      "label_codes": {"0": "background", "1": "infarct"}, "spatial_dims": 3, "spacing": [2, 2, 2], "crop": [64, 64, 64]}
@@ -24,7 +25,7 @@ SKULL = ("expected", "unexpected", None)
 REQUIRED = ("name", "modalities", "classes", "label_codes", "spatial_dims", "spacing", "crop")
 OPTIONAL = (
     *("label_words", "regions", "orientation", "foreground", "crop_to_foreground", "central", "skull", "axial_slices"),
-    *("class_weights", "other_label_schemes", "class_names", "scheme_file_names"),
+    *("class_weights", "other_label_schemes", "further_label_schemes", "class_names", "scheme_file_names"),
 )
 
 _NAME = re.compile(r"[A-Za-z0-9]+([_-][A-Za-z0-9]+)*")
@@ -125,13 +126,17 @@ def _labels(content: Mapping[str, Any]) -> dict[str, Any]:
     classes = _names("classes", content["classes"], least=2)
     if len(classes) > _MAX_CLASSES:
         raise ValueError(f"classes: got {len(classes)}; accepted: up to {_MAX_CLASSES}")
-    schemes = _object("other_label_schemes", content.get("other_label_schemes", {}))
-    if content["name"] in schemes:
-        raise ValueError(f"other_label_schemes: {content['name']} is the data set's own, in label_codes")
+    schemes: dict[str, dict[str, dict[int, int]]] = {"other_label_schemes": {}, "further_label_schemes": {}}
+    taken = {content["name"]: "label_codes"}
+    for key, found in schemes.items():
+        for name, codes in _object(key, content.get(key, {})).items():
+            if name in taken:
+                raise ValueError(f"{key}: {name} is the scheme of {taken[name]}; choose another name")
+            taken[name], found[name] = key, _codes(f"{key}: {name}", codes, classes)
     weights = content.get("class_weights")
     patterns = _object("scheme_file_names", content.get("scheme_file_names", {}))
     for pattern, of_pattern in patterns.items():
-        _check_pattern(pattern, of_pattern, (content["name"], *schemes))
+        _check_pattern(pattern, of_pattern, tuple(taken))
     regions = _groups("regions", content.get("regions", {word: [word] for word in classes[1:]}), classes)
     if not regions:
         raise ValueError("regions: expected at least one region to score, got none; leave the key out for each class")
@@ -140,7 +145,7 @@ def _labels(content: Mapping[str, Any]) -> dict[str, Any]:
         "label_codes": _codes("label_codes", content["label_codes"], classes),
         "regions": regions,
         "class_weights": None if weights is None else _numbers("class_weights", weights, len(classes)),
-        "other_label_schemes": {key: _codes(f"other_label_schemes: {key}", of, classes) for key, of in schemes.items()},
+        **schemes,
         "class_names": {
             plain(key): indices
             for key, indices in _groups("class_names", content.get("class_names", {}), classes).items()

@@ -28,6 +28,8 @@ class DatasetSpec:
         central: whether images are cropped to the central ``crop``, because what is segmented lies there.
         class_weights: fixed weights of the cross-entropy, or None for 1 - V_k / V of each sample.
         other_label_schemes: name -> codes as in ``label_codes``, of files of the same classes coded otherwise.
+        further_label_schemes: as ``other_label_schemes``, without a part in what evaluations call the data set: one
+            that is added here leaves earlier evaluations valid.
         class_names: what descriptions call classes, or several of them together -> class indices, besides ``classes``
             and ``regions``; in the form that :func:`plain` gives them.
         scheme_file_names: regular expression of a file's name without ending -> the schemes of data that is so named.
@@ -54,6 +56,7 @@ class DatasetSpec:
     central: bool = False
     class_weights: tuple[float, ...] | None = None
     other_label_schemes: Mapping[str, Mapping[int, int]] = field(default_factory=dict)
+    further_label_schemes: Mapping[str, Mapping[int, int]] = field(default_factory=dict, repr=False)
     class_names: Mapping[str, tuple[int, ...]] = field(default_factory=dict, repr=False)
     scheme_file_names: Mapping[str, tuple[str, ...]] = field(default_factory=dict, repr=False)
     spellings: Mapping[str, tuple[str, ...]] = field(default_factory=dict, repr=False)
@@ -66,7 +69,7 @@ class DatasetSpec:
     @property
     def label_schemes(self) -> Mapping[str, Mapping[int, int]]:
         """Every scheme of label files by name, the one of the data set's own name first."""
-        return {self.name: self.label_codes, **self.other_label_schemes}
+        return {self.name: self.label_codes, **self.other_label_schemes, **self.further_label_schemes}
 
     def codes(self, scheme: str | None = None) -> Mapping[int, int]:
         """Value in a label file -> class index, by a scheme; None: the one of the data set's own name.

@@ -15,7 +15,7 @@ import numpy as np
 from passion_components.data.errors import CaseError
 from passion_components.data.lists.datalist import Datalist
 from passion_components.data.reading.grid import check_one_grid
-from passion_components.data.reading.volumes import read_volume
+from passion_components.data.reading.volumes import read_label_map, read_volume
 from passion_components.datasets import DatasetSpec, dataset_spec
 from passion_components.modalities import subset_name
 from passion_components.reports import slices
@@ -152,15 +152,16 @@ class _DrawnCase:
         self.shown = {name: name.split("+")[0] for name in self.subsets}
         for name in {"label", *self.shown.values()} - files.keys():
             raise CaseError(f"{case}: the evaluated datalist lists no {name} for it; expected the list that was scored")
-        volumes = {name: read_volume(files[name], case=case) for name in {"label", *self.shown.values()}}
+        volumes = {name: read_volume(files[name], case=case) for name in self.shown.values()}
+        label = read_label_map(files["label"], case=case)
         predictions = {
             (subset, index): read_volume(_prediction(run, case, subset), case=case)
             for subset in self.subsets
             for index, run in enumerate(runs)
         }
-        grids = [volume.grid for volume in (*volumes.values(), *predictions.values())]
+        grids = [volume.grid for volume in (label, *volumes.values(), *predictions.values())]
         check_one_grid(grids, case=case, remedy="run evaluating again, with the images as they are now")
-        self.reference, self.spacing = slices.upright(volumes.pop("label"), spec)
+        self.reference, self.spacing = slices.upright(label, spec)
         self.images = {name: slices.upright(volume, spec)[0] for name, volume in volumes.items()}
         self.predictions = {key: slices.upright(volume, spec)[0] for key, volume in predictions.items()}
         self.z = slices.slice_with_most([self.reference, *self.predictions.values()])

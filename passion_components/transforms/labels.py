@@ -10,7 +10,7 @@ import torch
 from monai.transforms import Transform
 
 from passion_components.data.errors import CaseError
-from passion_components.data.reading.volumes import read_volume
+from passion_components.data.reading.volumes import read_label_map
 from passion_components.datasets import DatasetSpec
 from passion_components.transforms.geometry import with_geometry
 
@@ -19,6 +19,8 @@ _MAX_LISTED = 8
 
 class LoadLabeld(Transform):
     """Read a label file as class indices: MetaTensor uint8 (1, *S), in place of the file's path.
+
+    Values that are whole numbers but for rounding (3.9999 of a file with a scale) count as these.
 
     Args:
         key: entry that holds the path.
@@ -44,7 +46,7 @@ class LoadLabeld(Transform):
         case = str(out["case"])
         if self.key not in out:
             raise CaseError(f"{case}: has no {self.key!r} entry; expected the path of its label map")
-        volume = read_volume(out.pop(self.key), case=case)
+        volume = read_label_map(out.pop(self.key), case=case)
         codes = np.array(list(self.label_codes))
         found, position = np.unique(volume.array, return_inverse=True)
         wrong = found[~np.isin(found, codes)]

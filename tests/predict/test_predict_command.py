@@ -52,6 +52,11 @@ class TestWhatComesOut:
         passion(scans, "--force")
         assert (out / "P1/P1_seg.nii.gz").read_bytes() == found
 
+    def test_a_file_that_is_named_like_another_sequence_is_told(self, passion, scans):
+        file = scans / "P1/P1_flair.nii.gz"
+        assert f"warning: P1: {file} is given as t1, but its name says flair" in passion("--t1", file).output
+        assert "its name says" not in passion("--flair", file).output
+
     def test_probabilities_have_a_volume_for_every_class(self, passion, scans, out):
         passion(scans / "P0", "--probabilities")
         probabilities = np.asarray(nib.load(out / "P0/P0_probabilities.nii.gz").dataobj)

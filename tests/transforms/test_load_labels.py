@@ -37,6 +37,12 @@ class TestLoadLabel:
         item = load({"case": "P1", "label": save("seg.nii.gz", labels(4.0, 2.0, dtype=np.float32))})
         assert item["target"].flatten()[:2].tolist() == [3, 2]
 
+    def test_whole_numbers_but_for_rounding_are_labels_and_interpolated_ones_are_not(self, load, save):
+        scaled = save("seg.nii.gz", labels(4.00000024, 1.99215698, 1.00392163, dtype=np.float64))
+        assert load({"case": "P1", "label": scaled})["target"].flatten()[:4].tolist() == [3, 2, 1, 0]
+        with pytest.raises(CaseError, match="holds the labels 1.98, 3.999; accepted"):
+            load({"case": "P1", "label": save("seg.nii.gz", labels(3.999, 1.98, dtype=np.float64))})
+
     def test_codes_may_come_from_json(self, save):
         codes = json.loads(json.dumps(dict(BRATS2020.label_codes)))
         item = LoadLabeld("seg", to="target", label_codes=codes)({"case": "P1", "seg": save("seg.nii.gz", labels(4))})

@@ -22,7 +22,7 @@ from passion_components.data.reading.background import (
 )
 from passion_components.data.reading.grid import Grid
 from passion_components.data.reading.image_files import split_index
-from passion_components.data.reading.volumes import Volume, read_volume
+from passion_components.data.reading.volumes import Volume, read_label_map, read_volume
 from passion_components.files import content_hash
 
 _MAX_VALUES = 256
@@ -160,7 +160,7 @@ def _read_facts(
     try:
         if file.exists():
             digest = content_hash(file)
-        volume = read_volume(path, case=case, warn=False)
+        volume = (read_label_map if is_label else read_volume)(path, case=case, warn=False)
     except CaseError as error:
         return FileFacts(str(path), digest, problem=str(error)), None
     except OSError as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -11,7 +12,11 @@ from passion_components.data.layouts.dicom_sequences import sort_series
 from passion_components.data.layouts.file_names import ReadName, read_file_name, read_name
 from passion_components.datasets import DatasetSpec
 
-FOLDERS_WITHIN_A_CASE = ("anat", "dicom", "dcm", "nifti", "nii", "mri", "images", "scans")
+FOLDERS_WITHIN_A_CASE = ("anat", "dicom", "dcm", "nifti", "nii", "mri", "images", "scans", "resources", "files")
+
+
+_MODALITY = ("", "mr", "mri", "mrt")
+"""What the name of a sequence's folder may begin with, as Orthanc writes it."""
 
 
 @dataclass
@@ -27,11 +32,12 @@ class Group:
     images: dict[Path, ReadName] = field(default_factory=dict)
 
     def by_beginning(self) -> dict[str, dict[Path, ReadName]]:
-        """The images by what their names begin with, whatever the case of letters."""
+        """The images by what their names begin with, whatever the case of letters and the form of accented ones."""
         spelt: dict[str, str] = {}
         found: dict[str, dict[Path, ReadName]] = defaultdict(dict)
         for image, read in self.images.items():
-            found[spelt.setdefault(read.beginning.casefold(), read.beginning)][image] = read
+            plain = unicodedata.normalize("NFC", read.beginning).casefold()
+            found[spelt.setdefault(plain, read.beginning)][image] = read
         return dict(found)
 
 
@@ -46,15 +52,16 @@ def group_by_folder(
     """Images below ``source`` by the folder of their patient, or visit, sorted.
 
     Folders like ``anat`` or ``dicom``, and folders named like a sequence, belong to what they lie in; a folder named
-    like a sequence directly in ``source`` is one only where no other folder beside it holds scans. A folder of DICOM
-    files whose name, and those above it, tell no sequence gives the series in it, sorted by their headers.
+    like a sequence directly in ``source`` is one only where no other folder beside it holds scans. So do ``1_T1`` and
+    ``2_FLAIR`` beside each other, numbered as series are. A folder of DICOM files whose name, and those above it, tell
+    no sequence gives the series in it, sorted by their headers.
 
     Args:
         images: as of :func:`~passion_components.data.reading.image_files.images_below`.
         source: the folder that they are below.
         spec: data set.
         chosen: modality -> number of the DICOM series that shows it, whatever its header suggests.
-        lost: gets a line for every folder whose series cannot be told.
+        lost: gets a line for every folder whose series cannot be told, and one where numbers might be of cases.
 
     Raises:
         ValueError: a chosen number that no series has.
@@ -72,16 +79,47 @@ def group_by_folder(
     for place, series in sort_series(by_header, source, spec, chosen or {}, [] if lost is None else lost).items():
         reads |= {each.path: each.read for each in series}
         parts_of |= {each.path: place.relative_to(source).parts for each in series}
+    numbered = _numbered_series(parts_of.values(), spec)
+    if lost is not None and (names := sorted(folder[0] for folder in numbered if len(folder) == 1)):
+        lost.append(f"{source}: {', '.join(names)} are taken as series of one case, by their numbers")
+
+    def is_within(parts: tuple[str, ...], depth: int) -> bool:
+        return _is_within_a_case(parts[depth], spec) or parts[: depth + 1] in numbered
+
     others_hold_scans = any(
-        reads[image].is_scan and parts_of[image] and not _is_within_a_case(parts_of[image][0], spec) for image in reads
+        reads[image].is_scan and parts_of[image] and not is_within(parts_of[image], 0) for image in reads
     )
     groups: dict[tuple[str, ...], Group] = {}
     for image, read in reads.items():
         parts = parts_of[image]
         kept = parts[:1] if others_hold_scans and parts[:1] and parts[0].lower() not in FOLDERS_WITHIN_A_CASE else ()
-        inner = tuple(part for part in parts[len(kept) :] if not _is_within_a_case(part, spec))
+        inner = tuple(parts[depth] for depth in range(len(kept), len(parts)) if not is_within(parts, depth))
         groups.setdefault((*kept, *inner), Group((*kept, *inner))).images[image] = read
     return [groups[folder] for folder in sorted(groups)]
+
+
+def _numbered_series(folders: Iterable[tuple[str, ...]], spec: DatasetSpec) -> set[tuple[str, ...]]:
+    """The folders named by a number and a sequence (``1_T1``) that are series of one case and no cases themselves.
+
+    Beside each other they have numbers of their own and show several sequences, or those of other cases do, which may
+    have lost all but one; ``101_T1`` and ``102_T1`` alone are cases.
+    """
+    beside: dict[tuple[str, ...], dict[str, ReadName]] = defaultdict(dict)
+    for parts in set(folders):
+        for depth, part in enumerate(parts):
+            read = read_name(part, spec)
+            if read.key is not None and read.beginning.isdecimal():
+                beside[parts[:depth]][part] = read
+    counted = {
+        above: reads
+        for above, reads in beside.items()
+        if len({int(read.beginning) for read in reads.values()}) == len(reads)
+    }
+    several = {above for above, reads in counted.items() if len({read.key for read in reads.values()} - {"label"}) > 1}
+    deeper = any(several - {()})
+    return {
+        (*above, part) for above, reads in counted.items() if above in several or (above and deeper) for part in reads
+    }
 
 
 def _is_opaque(image: Path, read: ReadName) -> bool:
@@ -140,6 +178,5 @@ def extends(name: str, beginning: str) -> bool:
 
 
 def _is_within_a_case(folder: str, spec: DatasetSpec) -> bool:
-    return folder.lower() in FOLDERS_WITHIN_A_CASE or (
-        read_name(folder, spec).is_scan and not read_name(folder, spec).beginning
-    )
+    read = read_name(folder, spec)
+    return folder.lower() in FOLDERS_WITHIN_A_CASE or (read.is_scan and read.beginning.lower() in _MODALITY)

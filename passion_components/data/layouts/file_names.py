@@ -3,16 +3,27 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from passion_components.data.layouts.name_words import contrast_said, plain_entities, starts_at, unclear
+from passion_components.data.layouts.name_words import (
+    UNENHANCED,
+    contrast_said,
+    is_agent,
+    plain_entities,
+    starts_at,
+    unclear,
+)
 from passion_components.data.reading.image_files import stem
 from passion_components.datasets import DatasetSpec, roles, spelling, vocabulary
 
 _LESIONS = ("tumor", "tumour", "lesion")
 _OTHER_MASKS = ("brain", "skull", "head", "bet")
+_BRACKETS = "()[]{}"
+_WORD = re.compile(r"((?<![^_. ])-)?[^_\-. ]+(-(?![^_. ]))?")
+"""A minus belongs to the word that it stands at, if to one alone: ``T1_KM-``, ``T1 -C``."""
 _CONVERTED = re.compile(r"(.+)_(\d{14})_\d+[a-z]?")
 _BIDS = re.compile(r"(sub-[^_]+(?:_ses-[^_]+)?)_(.+)")
 
@@ -57,14 +68,24 @@ def read_file_name(path: Path, spec: DatasetSpec) -> ReadName:
     return read_name(name, spec)
 
 
+def named_otherwise(path: Path, key: str, spec: DatasetSpec) -> str | None:
+    """The other sequence, or ``label``, that the name of a file of a sequence says; None: no other.
+
+    A label map may be named like the scan that it was drawn on.
+    """
+    named = read_file_name(path, spec).key
+    return named if key != "label" and named != key else None
+
+
 def read_name(name: str, spec: DatasetSpec) -> ReadName:
     """Sequence or label map that a name without ending tells, and what it begins with.
 
-    The name is cut into words at ``_``, ``-``, ``.`` and spaces; a spelling of several words stays in one piece. It
-    must end in a spelling of a sequence, which words of technique or of contrast may follow, or in a word for label
-    maps, as the data set has them. A word of contrast anywhere makes T1 t1ce; T2 with FLAIR is FLAIR. What names two
-    other sequences, or a sequence and a label map, is not guessed. Of a name of BIDS, subject and session say nothing
-    of the sequence; of one by dcm2niix (``P1_t1_20240131120000_5``), the time belongs to the beginning.
+    The name is cut into words at ``_``, ``-``, ``.`` and spaces; a spelling of several words stays in one piece, and
+    brackets around words do not matter. It must end in a spelling of a sequence, which words of technique or of
+    contrast may follow, or in a word for label maps, as the data set has them. A word of contrast anywhere makes T1
+    t1ce, unless a minus is at it (``T1_KM-``); T2 with FLAIR is FLAIR. What names two other sequences, or a sequence
+    and a label map, is not guessed. Of a name of BIDS, subject and session say nothing of the sequence; of one by
+    dcm2niix (``P1_t1_20240131120000_5``), the time belongs to the beginning.
     """
     bids = _BIDS.fullmatch(name)
     if bids:
@@ -76,7 +97,7 @@ def read_name(name: str, spec: DatasetSpec) -> ReadName:
     role_of, of_role = vocabulary(spec), roles(spec)
     label_words = {spelling(word) for word in spec.label_words}
     pieces = _pieces(name, role_of.keys() | label_words)
-    words = [spelling(word) for word, _ in pieces]
+    words = [_plain(word) for word, _ in pieces]
     sequences = [
         role if (role := role_of.get(word)) in of_role or index == len(words) - 1 else None
         for index, word in enumerate(words)
@@ -89,6 +110,8 @@ def read_name(name: str, spec: DatasetSpec) -> ReadName:
     key, problem = _decide({name for name in sequences if name}, contrast, is_label, start < len(words), of_role)
     if key == "label" and set(words[-2:]) & set(_OTHER_MASKS):
         key, problem = None, f"is a map of the {words[-2]}"
+    elif key not in (None, "label") and any(word in label_words and not is_agent(word) for word in words[:start]):
+        key, problem = None, f"names {key} and a label map"
     elif key != "label" and (why := unclear(words, sequences, start)):
         key, problem = None, why
     beginning = name[: pieces[start][1]].rstrip("_-. ") if start < len(words) else name
@@ -98,7 +121,7 @@ def read_name(name: str, spec: DatasetSpec) -> ReadName:
 def _names_sequence(folder: str, spec: DatasetSpec) -> bool:
     """Whether a word of a folder's name spells a sequence; ``P1_post`` and the initials ``KM`` are names of cases."""
     role_of, of_role = vocabulary(spec), roles(spec)
-    return any(role_of.get(spelling(word)) in of_role for word, _ in _pieces(folder, role_of))
+    return any(role_of.get(_plain(word)) in of_role for word, _ in _pieces(folder, role_of))
 
 
 def described_roles(text: str, spec: DatasetSpec) -> tuple[set[str], bool | None]:
@@ -107,7 +130,7 @@ def described_roles(text: str, spec: DatasetSpec) -> tuple[set[str], bool | None
     T1 with a word of contrast is t1ce.
     """
     role_of = vocabulary(spec)
-    words = [spelling(word) for word, _ in _pieces(re.sub(r"[^\w+*.-]", " ", text), role_of.keys())]
+    words = [_plain(word) for word, _ in _pieces(re.sub(r"[^\w+*.-]", " ", text), role_of.keys())]
     sequences = [role_of.get(word) for word in words]
     found, contrast = {role for role in sequences if role}, contrast_said(words, sequences)
     with_contrast = "t1ce" in found or True in contrast
@@ -118,16 +141,23 @@ def described_roles(text: str, spec: DatasetSpec) -> tuple[set[str], bool | None
 
 def _pieces(name: str, known: Collection[str]) -> list[tuple[str, int]]:
     """Words of a name and where they begin; a known spelling of several words, joined by ``_``, is one."""
-    single = list(re.finditer(r"[^_\-. ]+", name))
+    single = list(_WORD.finditer(name))
     longest = max((word.count("_") for word in known), default=0)
     pieces, first = [], 0
     while first < len(single):
         ends = range(min(first + longest, len(single) - 1), first, -1)
-        joined = (last for last in ends if spelling(name[single[first].start() : single[last].end()]) in known)
+        joined = (last for last in ends if _plain(name[single[first].start() : single[last].end()]) in known)
         last = next(joined, first)
         pieces.append((name[single[first].start() : single[last].end()], single[first].start()))
         first = last + 1
     return pieces
+
+
+def _plain(word: str) -> str:
+    """A word as it is compared; one of contrast with a minus is the word for its absence."""
+    spelt = spelling(unicodedata.normalize("NFC", word)).strip(_BRACKETS)
+    plain = spelt.strip("_")
+    return UNENHANCED if plain != spelt and is_agent(plain) else plain
 
 
 def _decide(

@@ -14,15 +14,19 @@ def _words(text: str) -> frozenset[str]:
 _ORIENTATIONS = ("ax", "axial", "sag", "sagittal", "cor", "coronal", "tra", "3d", "2d")
 
 _TECHNIQUES = _words("""trans transversal transverse sax mpr iso tse fse se ir space cube vista fs fatsat weighted w
-    with mit after nach + mprage tfe bravo spgr fspgr vibe thrive gre ffe flash tirm""")
+    with mit after nach con avec dopo apres après com met + propeller blade multivane frfse mprage tfe bravo spgr fspgr
+    vibe thrive gre ffe flash tirm""")
 _NO_T2 = ("tirm", "mprage", "tfe", "bravo", "spgr", "fspgr", "vibe", "thrive", "gre", "ffe", "flash")
 _OTHER_SEQUENCES = _words("dwi swi adc pd dti asl dsc dce perfusion bold map sub subtraction star stir")
 
 _CONTRAST = _words("""post gd ce c gad gado gadolinium contrast postcontrast enhanced enh postgd postgad postkm km mdc
-    kontrast contraste contrasto gadovist gadavist dotarem magnevist omniscan prohance multihance clariscan""")
+    kontrast kontrastmittel contraste contrasto gadolinio injection injecte injecté inj 增强 增強 造影
+    gadovist gadavist dotarem magnevist omniscan prohance multihance clariscan""")
 _ALSO_VISITS = ("post", "contrast", "postcontrast")
 _NATIVE = _words("pre native nativ precontrast noncontrast nonenhanced unenhanced pregd pregad prekm nongd nce nonce")
-_NOT = ("no", "non", "not", "without", "wo", "w/o", "pre", "before", "ohne", "vor", "sans", "senza", "sin")
+UNENHANCED = "unenhanced"
+"""Stands for every word of contrast with a minus."""
+_NOT = _words("no non not without wo w/o pre before ohne vor sans senza sin sem zonder bez uden uten utan")
 _AFTER_WHAT = _words("""op operative surgery surgical treatment therapy rt radiation radiotherapy chemo chemotherapy
     resection biopsy""")
 _BIDS_AGENT = re.compile(r"(^|_)ce-(?!none|no|non|pre|without)[^_]+", re.IGNORECASE)
@@ -52,11 +56,12 @@ def contrast_said(words: Sequence[str], sequences: Sequence[str | None]) -> list
 
 def _contrast_at(words: Sequence[str], sequences: Sequence[str | None], index: int) -> bool | None:
     word, after, before = words[index], words[index + 1 : index + 2], words[max(index - 2, 0) : index]
-    agent_follows = bool(after) and _is_agent(after[0])
+    agent_follows = bool(after) and is_agent(after[0])
     if word in _NATIVE:
-        beside = any(_neighbours(words, sequences, index)) or word not in ("pre", "native")
+        after_agent = bool(before) and is_agent(before[-1])
+        beside = after_agent or any(_neighbours(words, sequences, index)) or word not in ("pre", "native")
         return False if beside and not agent_follows else None
-    if not _is_agent(word) or (word == "post" and after and after[0] in _AFTER_WHAT):
+    if not is_agent(word) or (word == "post" and after and after[0] in _AFTER_WHAT):
         return None
     sequence_before, sequence_after = _neighbours(words, sequences, index)
     if word in ("c", "ce") and not (sequence_before or sequence_after or (word == "ce" and agent_follows)):
@@ -66,7 +71,8 @@ def _contrast_at(words: Sequence[str], sequences: Sequence[str | None], index: i
     return not (before and (before[-1] in _NOT or before == ["w", "o"]))
 
 
-def _is_agent(word: str) -> bool:
+def is_agent(word: str) -> bool:
+    """Whether a word, in lower case, says contrast."""
     return (word.strip("+") or word) in _CONTRAST
 
 

@@ -9,6 +9,7 @@ from passion_components.data.layouts.case_groups import group_by_folder, unique_
 from passion_components.data.layouts.file_names import ReadName
 from passion_components.data.layouts.found_cases import FoundCases
 from passion_components.data.layouts.visits import is_visit
+from passion_components.data.outputs import IMAGE_MARK, is_own
 from passion_components.data.reading.image_files import images_below
 from passion_components.datasets import DatasetSpec
 
@@ -21,10 +22,10 @@ def find_named_cases(source: Path, spec: DatasetSpec) -> FoundCases:
     """Cases at any depth of a folder, whose files are named ``<case>_<word>`` or ``<case>/<word>``.
 
     What a name says is read by :func:`~passion_components.data.layouts.file_names.read_file_name`. A case lies in one
-    folder, its label map may lie in another. A case that lacks sequences is kept as it is. One without label map,
-    without any sequence, or with two files for the same thing is left out. A label map whose name begins otherwise
-    belongs to the case in its folder, if there is just one and it has no other (BraTS2020's case 355). Cases of one
-    name in several folders are told apart by them.
+    folder, its label map may lie in another; a prediction of this program is none. A case that lacks sequences is kept
+    as it is. One without label map, without any sequence, or with two files for the same thing is left out. A label map
+    whose name begins otherwise belongs to the case in its folder, if there is just one and it has no other (BraTS2020's
+    case 355). Cases of one name in several folders are told apart by them.
 
     Raises:
         FileNotFoundError: not one case.
@@ -38,6 +39,8 @@ def find_named_cases(source: Path, spec: DatasetSpec) -> FoundCases:
             for image, read in images.items():
                 if read.key is None:
                     found.notes.append(_unused(image, read, spec))
+                elif read.key == "label" and is_own(image, IMAGE_MARK):
+                    found.notes.append(f"{image}: is a prediction of this program, not used as a label map")
                 else:
                     files[group.folder, name][read.key].append(image.absolute())
                     if read.header:

@@ -18,7 +18,7 @@ from passion_components.data.layouts.name_words import plain_entities
 from passion_components.data.layouts.numbered_channels import DESCRIPTION, FOLDERS, classes_of, read_description
 from passion_components.data.reading.background import MIN_ZERO_SHARE, has_zero_corners
 from passion_components.data.reading.image_files import ACCEPTED_IMAGES, images_below, images_in, stem
-from passion_components.data.reading.volumes import Volume, read_volume
+from passion_components.data.reading.volumes import Volume, read_volume, whole_numbers
 from passion_components.datasets import DATASETS, known_sequence, spelling
 
 LABEL_WORDS = ("seg", "segm", "segmentation", "label", "labels", "mask", "msk", "gt", "truth", "lesion", "roi")
@@ -158,7 +158,7 @@ def _look_at(files: Iterable[Path]) -> list[Seen]:
 def _seen(volume: Volume) -> Seen:
     order = nib.io_orientation(volume.grid.affine)[:, 0].argsort()
     spacing = np.linalg.norm(volume.grid.affine[:3, :3], axis=0)
-    values = np.unique(volume.array)
+    values = np.unique(whole_numbers(volume.array))
     coded = len(values) <= MAX_CODES and values.min() == 0 and bool((values == np.round(values)).all())
     return Seen(
         lengths=tuple(spacing[order].tolist()),

@@ -18,11 +18,21 @@ DESCRIPTION = "dataset.json"
 FOLDERS = (("imagesTr", "labelsTr"), ("imagesTs", "labelsTs"))
 
 
-def find_numbered_cases(source: Path, spec: DatasetSpec) -> FoundCases:
+def has_numbered_channels(folder: Path) -> bool:
+    """Whether a folder is one of those that :func:`find_numbered_cases` understands."""
+    return (folder / DESCRIPTION).is_file() and any((folder / images).is_dir() for images, _ in FOLDERS)
+
+
+def find_numbered_cases(source: Path, spec: DatasetSpec, *, labelled: bool = True) -> FoundCases:
     """Cases of ``imagesTr`` with ``labelsTr`` (and of ``imagesTs`` where there is a ``labelsTs``).
 
     ``<case>.nii.gz`` is a 4D file with all sequences (MSD), ``<case>_0000.nii.gz`` one of them (nnU-Net). ``modality``
     or ``channel_names`` in ``dataset.json`` tells their names by number, ``labels`` the classes of the codes.
+
+    Args:
+        source: the folder.
+        spec: data set.
+        labelled: whether a case must have a label map; else all images count, and no label maps.
 
     Raises:
         FileNotFoundError: not one case.
@@ -33,9 +43,10 @@ def find_numbered_cases(source: Path, spec: DatasetSpec) -> FoundCases:
     channels = _channels(source / DESCRIPTION, description, spec, found)
     found.classes = classes_of(description.get("labels"))
     for images, labels in FOLDERS:
-        if not (source / images).is_dir() or not (source / labels).is_dir():
+        has_labels = (source / labels).is_dir()
+        if not (source / images).is_dir() or (labelled and not has_labels):
             continue
-        label_of = {stem(file): file.absolute() for file in images_in(source / labels)}
+        label_of = {stem(file): file.absolute() for file in images_in(source / labels)} if has_labels else {}
         files: dict[str, dict[str, list[Path | str]]] = defaultdict(lambda: defaultdict(list))
         for image in images_in(source / images):
             numbered = re.fullmatch(r"(.+)_(\d{4})", stem(image))
@@ -46,15 +57,15 @@ def find_numbered_cases(source: Path, spec: DatasetSpec) -> FoundCases:
             else:
                 files[stem(image)] |= {name: [f"{image.absolute()}#{index}"] for index, name in channels.items()}
         for case, of_case in files.items():
-            if case in label_of:
+            if labelled and case in label_of:
                 of_case["label"].append(label_of[case])
-            found.add(case, of_case, label=f"{labels}/{case}.nii.gz")
+            found.add(case, of_case, label=f"{labels}/{case}.nii.gz" if labelled else "")
     return found.need_cases(source, ["imagesTr/<case>_0000.nii.gz with labelsTr/<case>.nii.gz", "4D imagesTr/<case>"])
 
 
 def read_description(path: Path) -> dict[str, Any]:
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8-sig"))
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise ValueError(f"{path}: is not valid JSON: {error}") from None
     if not isinstance(content, dict):

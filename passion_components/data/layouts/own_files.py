@@ -6,18 +6,21 @@ import csv
 import io
 import re
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 from passion_components.data.case_names import PARTS, checked_case_name
-from passion_components.data.layouts.file_names import read_file_name, read_name
+from passion_components.data.layouts.file_names import named_otherwise, read_name
 from passion_components.data.layouts.found_cases import FoundCases
 from passion_components.data.reading.image_files import ACCEPTED_IMAGES, images_below, is_image, split_index, stem
 from passion_components.data.words import nearest
 from passion_components.datasets import DatasetSpec
+from passion_components.files import read_text
 
 _FIELD = re.compile(r"\{(\w+)\}")
 _MAX_NAMED = 3
+_ABSENT = ("", "na", "n/a", "nan", "none", "null", "-")
+"""Cells of a table, in lower case, where there is no file: as people, R, BIDS and Python write it."""
 
 
 def parse_patterns(texts: Sequence[str], spec: DatasetSpec) -> dict[str, str]:
@@ -71,8 +74,9 @@ def find_by_patterns(source: Path, patterns: Mapping[str, str], spec: DatasetSpe
                 keys[file] = key
     files: dict[str, dict[str, list[Path]]] = defaultdict(lambda: defaultdict(list))
     for file, key in keys.items():
-        named = _named_otherwise(file, key, patterns[key], spec)
-        if named:
+        asked = read_name(re.sub(r"[*?]", "", _FIELD.sub("", stem(Path(patterns[key])))), spec).key
+        named = named_otherwise(file, key, spec)
+        if named not in (None, asked):
             found.notes.append(
                 f"{file}: matches the pattern of {key}, but its name says {named}; left out, give {named} a --pattern"
             )
@@ -95,27 +99,33 @@ def find_in_table(path: Path, spec: DatasetSpec) -> FoundCases:
     """Cases of a table with the columns ``case``, any of the modalities, and if wanted ``label`` and ``part``.
 
     The first line tells whether columns are cut at commas, semicolons or tabs. Paths are absolute or relative to the
-    file; an empty cell is an absent sequence.
+    file; a cell that is empty, or says ``NA`` or the like, is an absent sequence. A file whose name says another
+    sequence than its column is told.
 
     Raises:
         FileNotFoundError: not one case.
-        ValueError: no text in UTF-8, no such columns, a column that is none, a row without a case, an unknown part.
+        ValueError: no text in UTF-8 or UTF-16, no such columns, a column that is none, a row without a case or with
+            more cells than there are columns, an unknown part.
     """
     found = FoundCases()
+    text = read_text(path)
+    cut = max(",;\t", key=text.strip().partition("\n")[0].count)
+    table = csv.reader(io.StringIO(text), delimiter=cut, strict=True)
     try:
-        text = path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError:
-        raise ValueError(f"{path}: is not a text file in UTF-8; save the table as CSV UTF-8") from None
-    table = csv.DictReader(io.StringIO(text), delimiter=max(",;\t", key=text.partition("\n")[0].count), strict=True)
-    try:
-        keys = _columns(path, table.fieldnames or (), spec)
-        rows = [(table.line_num, row) for row in table if any(row.values())]
+        rows = [(table.line_num, [cell.strip() for cell in row]) for row in table]
     except csv.Error as error:
         raise ValueError(f"{path}: is no valid CSV ({error}); is a quote opened that nothing closes?") from None
+    (_, columns), *rows = [(number, row) for number, row in rows if any(row)] or [(0, [])]
+    keys = _columns(path, columns, {index for _, row in rows for index, cell in enumerate(row) if cell}, spec)
     names = set()
     for number, row in rows:
-        values = {keys[column]: (value or "").strip() for column, value in row.items() if column in keys}
-        case, part = values.pop("case"), values.pop("part", "")
+        if any(row[len(columns) :]):
+            raise ValueError(
+                f"{path}: line {number} has {len(row)} cells, but there are {len(columns)} columns; expected no more: "
+                f"put quotes around a cell that holds a {'tab' if cut == chr(9) else cut!r}"
+            )
+        values = {key: row[index] for index, key in keys.items() if index < len(row)}
+        case, part = values.pop("case", ""), values.pop("part", "")
         if not case or case in names:
             raise ValueError(
                 f"{path}: line {number} has {'a case again: ' + case if case else 'no case'}; expected one"
@@ -124,38 +134,48 @@ def find_in_table(path: Path, spec: DatasetSpec) -> FoundCases:
         if part and part not in PARTS:
             raise ValueError(f"{path}: line {number} has the part {part!r}; accepted: {', '.join(PARTS)}")
         names.add(case)
-        files = {key: [str(path.parent.absolute() / value)] for key, value in values.items() if value}
+        files = {
+            key: [str(path.parent.absolute() / value)] for key, value in values.items() if value.lower() not in _ABSENT
+        }
         gone = [file for (file,) in files.values() if not split_index(file)[0].exists()]
         if gone:
             found.notes.append(f"{case}: {gone[0]} does not exist; left out")
             continue
+        for key, (file,) in files.items():
+            if named := named_otherwise(split_index(file)[0], key, spec):
+                found.notes.append(
+                    f"{case}: {file} is in the column of {key}, but its name says {named}; used as {key}"
+                )
         found.add(case, files)
         if part:
             found.parts[case] = part
-    return found.need_cases(path, [f"a row with {', '.join(keys)}"])
+    return found.need_cases(path, [f"a row with {', '.join(keys.values())}"])
 
 
-def _columns(path: Path, names: Sequence[str], spec: DatasetSpec) -> dict[str, str]:
-    """Column -> what it holds."""
+def _columns(path: Path, names: Sequence[str], filled: Collection[int], spec: DatasetSpec) -> dict[int, str]:
+    """Number of a column -> what it holds; without those that have neither a name nor, not being ``filled``, a cell."""
     accepted = ("case", *spec.modalities, "label", "part")
-    keys = {name: key for name in names if (key := _key(name.strip(), spec, "case", "part"))}
-    for name in set(names) - set(keys):
-        raise ValueError(f"{path}: unknown column {name!r}{nearest(name, accepted)}; accepted: {', '.join(accepted)}")
-    if (
-        "case" not in keys.values()
-        or len(set(keys.values())) < len(keys)
-        or not set(keys.values()) & set(spec.modalities)
-    ):
-        raise ValueError(f"{path}: expected the columns case and {', '.join(spec.modalities)}, each once, got {names}")
+    keys: dict[int, str] = {}
+    for index, name in enumerate(names):
+        key = _key(name, spec, "case", "part")
+        if key is not None:
+            keys[index] = key
+        elif name or index in filled:
+            which = f"unknown column {name!r}{nearest(name, accepted)}" if name else f"column {index + 1} has no name"
+            raise ValueError(f"{path}: {which}; accepted: {', '.join(accepted)}")
+    held = list(keys.values())
+    if "case" not in held or len(set(held)) < len(held) or not set(held) & set(spec.modalities):
+        got = ", ".join(names) or "none"
+        raise ValueError(f"{path}: expected the columns case and {', '.join(spec.modalities)}, each once, got {got}")
     return keys
 
 
 def _key(name: str, spec: DatasetSpec, *others: str) -> str | None:
-    """The modality that a word spells, ``label``, or one of the others; None for any other word."""
+    """The modality that a word spells, ``label`` for a word of label maps, or one of the others; None: any other."""
     if name.lower() in ("label", *others):
         return name.lower()
     read = read_name(name, spec)
-    return read.key if read.is_scan and not read.beginning else None
+    return None if read.beginning else read.key
 
 
 def _check_pattern(text: str, pattern: str) -> None:
@@ -179,13 +199,6 @@ def _check_pattern(text: str, pattern: str) -> None:
 
 def _letters(pattern: str) -> int:
     return len(re.sub(r"[*?]", "", _FIELD.sub("", pattern)))
-
-
-def _named_otherwise(file: Path, key: str, pattern: str, spec: DatasetSpec) -> str | None:
-    """The other sequence that a file's name says, if the pattern does not say it too."""
-    named = read_file_name(file, spec)
-    asked = read_name(re.sub(r"[*?]", "", _FIELD.sub("", stem(Path(pattern)))), spec)
-    return named.key if key != "label" and named.is_scan and named.key not in (key, asked.key) else None
 
 
 def _case_name(file: Path, pattern: str) -> str | None:

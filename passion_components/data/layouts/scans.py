@@ -12,6 +12,7 @@ from passion_components.data.case_names import checked_case_name
 from passion_components.data.layouts.case_groups import Group, extends, group_by_folder, unique_names
 from passion_components.data.layouts.file_names import ReadName
 from passion_components.data.layouts.name_words import looks_like_scan
+from passion_components.data.layouts.numbered_channels import find_numbered_cases, has_numbered_channels
 from passion_components.data.reading.image_files import ACCEPTED_IMAGES, images_below, stem
 from passion_components.data.words import parse_numbers
 from passion_components.datasets import DatasetSpec
@@ -44,7 +45,8 @@ def find_in_folder(folder: Path, spec: DatasetSpec, series: str = "") -> ScanFol
     Where a folder holds several cases side by side (``P101_C0.nii.gz``, ``P102_T2.nii.gz``), a case is named after what
     its files' names begin with. What a name says is read by
     :func:`~passion_components.data.layouts.file_names.read_file_name`. A folder with a DICOM series is a sequence,
-    named so; where names do not tell, headers do (:mod:`passion_components.data.layouts.dicom_sequences`).
+    named so; where names do not tell, headers do (:mod:`passion_components.data.layouts.dicom_sequences`). In a folder
+    of MSD or nnU-Net every image of its cases counts (:mod:`passion_components.data.layouts.numbered_channels`).
 
     Args:
         folder: of the scans.
@@ -53,8 +55,11 @@ def find_in_folder(folder: Path, spec: DatasetSpec, series: str = "") -> ScanFol
 
     Raises:
         FileNotFoundError: no images in it.
-        ValueError: numbers of series that are not there.
+        ValueError: numbers of series that are not there; a ``dataset.json`` that cannot be understood.
     """
+    if has_numbered_channels(folder):
+        found = find_numbered_cases(folder, spec, labelled=False)
+        return ScanFolder(found.cases, warnings=found.notes)
     scans = ScanFolder()
     below = images_below(folder, scans.warnings)
     groups = group_by_folder(below, folder, spec, chosen=_chosen(series, spec), lost=scans.warnings)
@@ -108,7 +113,11 @@ def _holding_cases(scans: ScanFolder, source: Path, groups: Sequence[Group]) -> 
         if around is not None:
             case = around.folder[-1] if around.folder else source.resolve().name
             scans.warnings.append(f"{where}: skipped ({count} images in it), {case} is itself a case")
-        elif has_scans or len(groups) == 1 or (len(group.folder) == 1 and not _has_deeper(group, groups)):
+        elif (
+            has_scans
+            or len(groups) == 1
+            or (len(group.folder) == 1 and not _has_deeper(group, groups) and not _is_of_labels(group, groups))
+        ):
             holding.append(group)
         else:
             for image, read in group.images.items():
@@ -117,6 +126,12 @@ def _holding_cases(scans: ScanFolder, source: Path, groups: Sequence[Group]) -> 
                 shown = image.relative_to(source).as_posix()
                 lines.append(f"{shown}: ignored, lies outside the folders of the cases{why}")
     return holding
+
+
+def _is_of_labels(group: Group, groups: Sequence[Group]) -> bool:
+    """Whether a folder holds nothing but label maps of cases whose scans lie elsewhere."""
+    elsewhere = {read.beginning for each in groups for read in each.images.values() if read.is_scan}
+    return all(read.key == "label" and read.beginning in elsewhere for read in group.images.values())
 
 
 def _has_deeper(group: Group, groups: Sequence[Group]) -> bool:
@@ -221,7 +236,8 @@ def _add_case(scans: ScanFolder, case: str, images: Mapping[Path, ReadName], spe
             found[str(read.key)].append(image)
     for name, files in found.items():
         if len(files) > 1:
-            both = " and ".join(images[file].header or file.name for file in files)
+            shown = [images[file].header or file.name for file in files]
+            both = " and ".join(shown if len(set(shown)) == len(shown) else map(str, files))
             how = (
                 "--series NAME=NUMBER" if images[files[0]].header else "passion prepare --pattern and give the datalist"
             )

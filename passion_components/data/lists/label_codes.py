@@ -111,7 +111,7 @@ def _by_names(
     narrow: Mapping[str, Mapping[int, int]],
     spec: DatasetSpec,
 ) -> str:
-    """The scheme that the files' names speak for, else the first, with a note if others read the values otherwise."""
+    """The first scheme that the files' names speak for, else of all; a note if another one of them reads otherwise."""
     hints = {spec.schemes_of_file(path) for case in found.cases for key, path in case.items() if key != "case"} - {()}
     hinted = next(iter(hints)) if len(hints) == 1 else ()
     named = [name for name in hinted if name in narrow]
@@ -121,10 +121,11 @@ def _by_names(
             f"expected its codes: recode the files, or add {_OVERRIDE} (accepted: {_codes_of(fitting)})"
         )
     first = next(iter(named or narrow))
-    if not named and _differ(narrow, together):
+    possible = {name: fitting[name] for name in hinted if name in fitting} if named else narrow
+    if _differ(possible, together):
         found.notes.append(
-            f"label files hold {numbers(together)}, which {' and '.join(narrow)} read differently "
-            f"({_codes_of(narrow)}); taken as {first}: if that is wrong, add {_OVERRIDE}"
+            f"label files hold {numbers(together)}, which {' and '.join(possible)} read differently "
+            f"({_codes_of(possible)}); taken as {first}: if that is wrong, add {_OVERRIDE}"
         )
     return first
 

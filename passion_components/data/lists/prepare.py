@@ -13,13 +13,14 @@ import numpy as np
 from passion_components.data.errors import CaseError
 from passion_components.data.layouts.found_cases import FoundCases
 from passion_components.data.layouts.named_files import find_named_cases
-from passion_components.data.layouts.numbered_channels import DESCRIPTION, FOLDERS, find_numbered_cases
+from passion_components.data.layouts.numbered_channels import find_numbered_cases, has_numbered_channels
 from passion_components.data.layouts.own_files import find_by_patterns, find_in_table, parse_patterns
 from passion_components.data.lists.datalist import new_datalist, write_datalist
 from passion_components.data.lists.label_codes import detect_scheme
 from passion_components.data.lists.splits import by_patient, force_into_parts, patients_in_parts, split_by_patient
-from passion_components.data.reading.volumes import read_volume
+from passion_components.data.reading.volumes import read_label_map
 from passion_components.datasets import DatasetSpec
+from passion_components.files import read_text
 
 
 @dataclass(frozen=True)
@@ -52,12 +53,13 @@ def find_cases(source: Path | str, spec: DatasetSpec, patterns: Sequence[str] = 
     if source.is_file() and source.suffix.lower() in (".csv", ".tsv") and not patterns:
         return find_in_table(source, spec)
     if not source.is_dir():
+        found = "is a file" if source.exists() else "no such folder"
         raise FileNotFoundError(
-            f"{source}: no such folder; expected the folder of the {spec.name} cases, or a CSV file"
+            f"{source}: {found}; expected the folder of the {spec.name} cases, or a table (.csv or .tsv)"
         )
     if patterns:
         return find_by_patterns(source, parse_patterns(patterns, spec), spec)
-    if (source / DESCRIPTION).is_file() and (source / FOLDERS[0][0]).is_dir():
+    if has_numbered_channels(source):
         return find_numbered_cases(source, spec)
     return find_named_cases(source, spec)
 
@@ -133,7 +135,7 @@ def _parts(
 
 def _listed(path: Path) -> list[str]:
     """Names of cases: the first word of every line that holds any."""
-    lines = path.read_text(encoding="utf-8-sig").splitlines()
+    lines = read_text(path).splitlines()
     return [name for name in (re.split(r"[,;\s]", line.strip(), maxsplit=1)[0] for line in lines) if name]
 
 
@@ -144,7 +146,7 @@ def _label_values(
 
     def values_of(case: Mapping[str, str]) -> tuple[float, ...]:
         try:
-            return tuple(np.unique(read_volume(case["label"], case=case["case"]).array).astype(float).tolist())
+            return tuple(np.unique(read_label_map(case["label"], case=case["case"]).array).astype(float).tolist())
         except CaseError:
             return ()
 

@@ -29,7 +29,7 @@ def read_released_masks(path: Path | str) -> dict[str, tuple[bool, ...]]:
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such file; expected a split file (CSV) of PASSION's released code")
     masks: dict[str, tuple[bool, ...]] = {}
-    with open(path, newline="", encoding="utf-8") as file:
+    with open(path, newline="", encoding="utf-8-sig") as file:
         rows = csv.DictReader(file)
         if not {"data_name", "mask"} <= set(rows.fieldnames or ()):
             raise ValueError(f"{path}: expected the columns data_name and mask, got {', '.join(rows.fieldnames or ())}")

@@ -37,7 +37,7 @@ def read_split(path: Path) -> dict[str, str]:
         ValueError: a file that is no such list.
     """
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8-sig"))
         named = [(part, name) for part in PARTS for name in content.get(part, [])]
         if not all(isinstance(name, str) for _, name in named):
             raise ValueError("a name that is no text")

@@ -161,7 +161,8 @@ def force_into_parts(
     for name, part in forced.items():
         if name not in names:
             near = get_close_matches(name, names, n=3, cutoff=0.3)
-            raise ValueError(f"{part} {name!r}: no such case; did you mean {' or '.join(near) or 'one of the source'}?")
+            hint = f"did you mean {' or '.join(near)}?" if near else f"the cases are {names[0]} and so on"
+            raise ValueError(f"{part} {name!r}: no such case; {hint}")
     fixed = {part: [case for case in cases if forced.get(case["case"]) == part] for part in PARTS}
     return [case for case in cases if case["case"] not in forced], fixed
 

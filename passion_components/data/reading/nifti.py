@@ -19,9 +19,13 @@ MAX_CHANNELS = 8
 """A first axis of up to so many voxels, shorter than all the others of a 4D file, holds channels and no place."""
 
 _HEADER_BYTES = 540
-_MILLIMETRES = {"meter": 1e3, "micron": 1e-3}
+_MILLIMETRES = {1: 1e3, 3: 1e-3}
+"""By the code of the unit of space; 0 (unknown) and codes that stand for no unit count as millimetres, as 2 does."""
+_SPACE_UNIT = 7
+"""The bits of ``xyzt_units`` that tell it."""
 _FORM_TOLERANCE = 0.01
 """Millimetres; a qform stores rotations as float32 quaternions and is never exact."""
+_ZOOM_TOLERANCE = 0.01
 
 _REPAIR = (
     "import sys, numpy, nibabel; i = nibabel.load(sys.argv[1]); "
@@ -92,7 +96,7 @@ def load_image(path: Path, *, case: str) -> Any:
             return image
         check_size(header.get_data_shape(), path=path, case=case)
         offset = int(header.get_data_offset())
-        if not 0 <= offset <= MAX_HEADER:
+        if not len(header.binaryblock) <= offset <= MAX_HEADER:
             raise ValueError(f"its header says that the voxels begin at byte {offset}")
         size = offset + int(np.prod(header.get_data_shape(), dtype=np.int64)) * header.get_data_dtype().itemsize
         content = head + stream.read(max(size + MAX_HEADER + 1 - len(head), 0))  # gzip checks its sum at the end
@@ -105,7 +109,7 @@ def affine_of(image: Any) -> np.ndarray:
     """The affine (4, 4) of a nibabel image in RAS and millimetres, whatever units its header names."""
     affine = np.array(image.affine, dtype=np.float64)
     if isinstance(image, nib.Nifti1Pair):
-        affine[:3] *= _MILLIMETRES.get(image.header.get_xyzt_units()[0], 1)
+        affine[:3] *= _MILLIMETRES.get(int(image.header["xyzt_units"]) & _SPACE_UNIT, 1)
     return affine
 
 
@@ -183,14 +187,29 @@ def _doubt(image: Any) -> str:
             f"its header has neither sform nor qform, so orientation and place are guessed (axes {axes}): "
             f"write the right ones into it"
         )
-    if header["sform_code"] and header["qform_code"]:
-        away = np.abs(header.get_sform() - header.get_qform()).max()
-        if not away <= _FORM_TOLERANCE:
-            return (
-                "its header puts it in two places, its sform and its qform differ; "
-                "the sform is used: repair the header if that is wrong"
-            )
+    if not header["sform_code"]:
+        return ""
+    if header["qform_code"] and not np.abs(header.get_sform() - _qform(header)).max() <= _FORM_TOLERANCE:
+        return (
+            "its header puts it in two places, its sform and its qform differ; "
+            "the sform is used: repair the header if that is wrong"
+        )
+    spacing = np.linalg.norm(header.get_sform()[:3, :3], axis=0)[: len(image.shape)]
+    if not np.allclose(header.get_zooms()[:3], spacing, rtol=_ZOOM_TOLERANCE):
+        told, used = (by(f"{length:.3g}" for length in sizes) for sizes in (header.get_zooms()[:3], spacing))
+        return (
+            f"its header gives its voxels two sizes, {told} by pixdim and {used} by its sform; "
+            f"the sform is used: repair the header if that is wrong"
+        )
     return ""
+
+
+def _qform(header: Any) -> np.ndarray:
+    """The qform, NaN where its numbers are none of a rotation."""
+    try:
+        return np.asarray(header.get_qform())
+    except (ValueError, nib.spatialimages.HeaderDataError):
+        return np.full((4, 4), np.nan)
 
 
 def _damage(path: Path, error: Exception) -> str:

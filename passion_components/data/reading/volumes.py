@@ -18,6 +18,9 @@ from passion_components.data.reading.nifti import read_nifti, repair_command
 
 logger = logging.getLogger(__name__)
 
+_CODE_TOLERANCE = 0.01
+"""How far from a whole number a code may be: values that are written as bytes with a scale are off by up to 0.008."""
+
 
 @dataclass(frozen=True)
 class Volume:
@@ -84,6 +87,20 @@ def read_volume(path: Path | str, *, case: str, warn: bool = True) -> Volume:
     if doubt and warn:
         _warn_once(f"{case}: {path}: {doubt}")
     return Volume(array, Grid(shown_name(path), array.shape, affine), Path(path), doubt)
+
+
+def read_label_map(path: Path | str, *, case: str, warn: bool = True) -> Volume:
+    """As :func:`read_volume`, with values as of :func:`whole_numbers`."""
+    volume = read_volume(path, case=case, warn=warn)
+    return replace(volume, array=whole_numbers(volume.array))
+
+
+def whole_numbers(array: np.ndarray) -> np.ndarray:
+    """Whole numbers where each value is one but for rounding, as in a label map with a scale; else the array itself."""
+    if array.dtype.kind != "f":
+        return array
+    whole = np.rint(array)
+    return whole if np.abs(array - whole).max() <= _CODE_TOLERANCE else array
 
 
 def moved_volume(volume: Volume, matrix: np.ndarray) -> Volume:

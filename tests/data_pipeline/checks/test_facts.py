@@ -100,6 +100,15 @@ class TestFiles:
         kind, cases, message = drawn.only_finding()
         assert kind is Kind.NON_FINITE and cases == ["P2"] and "P2_flair.nii.gz holds 3 NaN or infinite" in message
 
+    def test_codes_written_as_bytes_with_a_scale_are_no_other_values(self, drawn):
+        label = nib.Nifti1Image(drawn.array(drawn.first, "label").astype(np.float64), AFFINE)
+        label.set_data_dtype(np.uint8)
+        nib.save(label, drawn.path(drawn.first, "label"))
+        assert drawn.array(drawn.first, "label").max() != 4
+        report = drawn.report()
+        assert not report.findings
+        assert report.as_json()["cases"][0]["files"]["label"]["label_values"] == [0, 1, 2, 4]
+
     def test_facts_of_a_file(self, drawn):
         array = np.zeros((4, 5, 6), np.int16)
         array[1, 2, 2:5] = -3, 7, 20

@@ -62,6 +62,10 @@ class TestPatientsAreNotMixed:
         subsets = make("b/flair/P_flair.nii", "b/t1+flair/P_flair.nii", "b/t1+flair/P_t1.nii") / "b"
         assert sorted(scanned(subsets)[0]) == ["flair", "t1+flair"]
 
+    def test_accents_as_a_mac_writes_them_make_no_other_patient(self, make):
+        cases, _ = scanned(make("in/M\u00fcller_t1.nii", "in/Mu\u0308ller_flair.nii", "in/Meier_t1.nii") / "in")
+        assert sorted(map(len, cases.values())) == [1, 2]
+
     def test_studies_of_one_name_are_told_apart_by_the_folders(self, make):
         root = make(
             *(f"{p}/{s}_{k}.nii" for p in ("patA", "patB") for s in ("study1", "study2") for k in ("t1", "seg"))
@@ -93,6 +97,35 @@ class TestPatientsAreNotMixed:
         assert scans.failures[0][1].startswith(
             "P1: are the numbers that 2_t1_mprage_sag.nii and 5_t1_km.nii begin with of series or of cases?"
         )
+
+    def test_folders_with_numbers_of_series_are_of_one_case(self, make):
+        """As XNAT exports them, and the Erasmus Glioma Database; a case may have lost all sequences but one."""
+        series = ("1_T1/NIFTI/T1", "2-T1GD/resources/NIFTI/files/T1GD", "5_MASK/NIFTI/MASK")
+        root = make(*(f"a/E1/{name}.nii.gz" for name in series), "a/E2/4_FLAIR/FLAIR.nii.gz", "a/E2/5_MASK/MASK.nii.gz")
+        cases, scans = scanned(root / "a")
+        assert {name: sorted(case) for name, case in cases.items()} == {"E1": ["t1", "t1ce"], "E2": ["flair"]}
+        assert scans.warnings == []
+        found = find_cases(root, BRATS2020)
+        assert told(found.cases)["E1"] == {"label": "MASK.nii.gz", "t1": "T1.nii.gz", "t1ce": "T1GD.nii.gz"}
+        assert sorted(told(found.cases)) == ["E1", "E2"] and found.notes == []
+
+    def test_folders_that_begin_with_the_modality_are_of_one_case(self, make):
+        root = make("P1/MRT Kopf/MR t1_mprage/t1.nii", "P1/MRT Kopf/MR flair/flair.nii", "P2/MRT Kopf/MR t1/t1.nii")
+        assert {name: len(case) for name, case in scanned(root)[0].items()} == {"P1_MRT Kopf": 2, "P2_MRT Kopf": 1}
+
+    def test_folders_with_numbers_of_series_in_the_source_itself_are_told(self, make):
+        cases, scans = scanned(make("E1/1_T1/T1.nii", "E1/4_FLAIR/FLAIR.nii") / "E1")
+        assert cases == {"E1": {"t1": "T1.nii", "flair": "FLAIR.nii"}}
+        assert scans.warnings[0].endswith("E1: 1_T1, 4_FLAIR are taken as series of one case, by their numbers")
+
+    @pytest.mark.parametrize("names", [("101_T1", "102_T1"), ("101_T1", "101_FLAIR", "102_T1")])
+    def test_folders_with_numbers_of_patients_are_cases(self, make, names):
+        assert sorted(scanned(make(*(f"in/{name}/{name[4:]}.nii" for name in names)) / "in")[0]) == sorted(names)
+
+    def test_series_that_show_the_same_are_told_by_their_folders(self, make):
+        root = make("P1/3_T1/T1.nii", "P1/4_FLAIR/FLAIR.nii", "P1/7_T1/T1.nii")
+        _, scans = scanned(root)
+        assert f"P1: {root}/P1/3_T1/T1.nii and {root}/P1/7_T1/T1.nii are both t1" in scans.failures[0][1]
 
     @pytest.mark.parametrize("names", [("pat_a_t1", "pat_b_t2", "pat_c_flair"), ("KM_flair", "HB_t1")])
     def test_letters_of_contrast_in_names_of_patients(self, make, names):

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from passion_components.data.layouts.file_names import read_file_name, read_name
+from passion_components.data.layouts.file_names import described_roles, read_file_name, read_name
 from passion_components.datasets import BRATS2020, MYOPS2020
 
 
@@ -54,6 +54,20 @@ class TestOneReader:
             ("sub-01_space-T1w_FLAIR", "flair", "sub-01"),
             ("P_AX_T1_20240131120000_5", "t1", "P_20240131120000"),
             ("t1_km_20240131120000_12a", "t1ce", "20240131120000"),
+            ("P_T1_KM-", "t1", "P"),
+            ("P_T1_Gd-_AX", "t1", "P"),
+            ("P T1 -C", "t1", "P"),
+            ("P_T1-C", "t1ce", "P"),
+            ("P_T1_AX (+C)", "t1ce", "P"),
+            ("P (no contrast) T1", "t1", "P"),
+            ("P_[FLAIR]", "flair", "P"),
+            ("P_T1_zonder_contrast", "t1", "P"),
+            ("P_T1_sem_contraste", "t1", "P"),
+            ("P_T1_con_gadolinio", "t1ce", "P"),
+            ("P_T1_apre\u0300s_injection", "t1ce", "P"),
+            ("P_增强_T1", "t1ce", "P"),
+            ("CT1", "t1ce", ""),
+            ("P_AX_T2_PROPELLER", "t2", "P"),
         ],
     )
     def test_sequence_and_case(self, name, key, beginning):
@@ -77,6 +91,10 @@ class TestOneReader:
             ("P_t2_to_flair", "names flair and t2"),
             ("P_T1_P2_axial", "names t1, but ends in another word"),
             ("P_lge", "lge is none of flair, t1ce, t1, t2"),
+            ("P_T1_Gd_pre", "says both with and without contrast"),
+            ("P_mask_t1", "names t1 and a label map"),
+            ("ReMIND-001-SEG-tumor-MR-3D_AX_T1_postcontrast", "names t1ce and a label map"),
+            ("sub-01_label-lesion_FLAIR", "names flair and a label map"),
         ],
     )
     def test_what_is_not_clear_is_no_guess_and_looks_like_a_scan(self, name, problem):
@@ -89,6 +107,14 @@ class TestOneReader:
 
     def test_gd_is_a_label_map_where_no_sequence_has_contrast(self):
         assert read_name("myops_training_101_gd", MYOPS2020).key == "label"
+
+    def test_initials_that_are_a_word_of_contrast_are_no_label_map(self):
+        read = read_name("gd_01_LGE", MYOPS2020)
+        assert (read.key, read.beginning) == ("lge", "gd_01")
+
+    def test_a_minus_counts_in_the_description_of_a_series_too(self):
+        assert described_roles("t1_tse_tra KM-", BRATS2020) == ({"t1"}, False)
+        assert described_roles("t1_tse_tra KM+", BRATS2020) == ({"t1ce"}, True)
 
     def test_the_name_of_the_folder_is_the_case_not_a_sequence(self):
         read = read_file_name(Path("x-T1x_3/x-T1x_3_post-op_flair.nii"), BRATS2020)

@@ -1,3 +1,4 @@
+import json
 from pathlib import Path
 
 import pytest
@@ -104,6 +105,31 @@ class TestScanFolder:
             find_scan_cases(tmp_path, BRATS2020)
 
 
+class TestNumberedChannels:
+    """The folders of MSD and nnU-Net, of which ``prepare`` takes what has labels."""
+
+    def described(self, root, **content):
+        (root / "dataset.json").write_text(json.dumps(content), encoding="utf-8-sig")
+        return find_scan_cases(root, BRATS2020)
+
+    def test_every_image_of_a_case_counts(self, make):
+        root = make("imagesTr/a_0000.nii", "imagesTr/a_0001.nii", "labelsTr/a.nii", "imagesTs/b_0001.nii")
+        scans = self.described(root, channel_names={"0": "T1", "1": "FLAIR"})
+        assert scans.cases == [
+            {"case": "a", "flair": f"{root}/imagesTr/a_0001.nii", "t1": f"{root}/imagesTr/a_0000.nii"},
+            {"case": "b", "flair": f"{root}/imagesTs/b_0001.nii"},
+        ]
+        assert scans.warnings == [] and scans.failures == []
+
+    def test_volumes_of_4d_files_are_sequences(self, make):
+        root = make("imagesTs/BRATS_485.nii.gz")
+        scans = self.described(root, modality={"0": "FLAIR", "1": "T1w", "2": "perfusion"})
+        file = f"{root}/imagesTs/BRATS_485.nii.gz"
+        assert scans.cases == [{"case": "BRATS_485", "flair": f"{file}#0", "t1": f"{file}#1"}]
+        (warning,) = scans.warnings
+        assert warning.endswith("channel 2 is 'perfusion', no sequence of brats2020; left out")
+
+
 class TestDatalistOfScans:
     def test_cases_of_all_parts_without_their_labels(self, make):
         root = make("P1/a.nii", "P2/b.nii")
@@ -161,6 +187,13 @@ class TestCasesSideBySide:
             ]
             assert [case["case"] for case in scans.cases] == ["h_101", "h_102", "h_103"] and not scans.failures
             assert scans.cases[0]["lge"] == str(root / "test20" / "h_101_DE.nii.gz")
+
+    def test_their_label_maps_in_a_folder_beside_are_no_case_that_fails(self, make):
+        root = make("train25/h_101_C0.nii", "train25/h_102_C0.nii", "train25_gd/h_101_gd.nii", "h_103/h_103_gd.nii")
+        scans = find_scan_cases(root, MYOPS2020)
+        assert [case["case"] for case in scans.cases] == ["h_101", "h_102"]
+        assert [case for case, _ in scans.failures] == ["h_103"]
+        assert "train25_gd/h_101_gd.nii: ignored, lies outside the folders of the cases" in scans.notes
 
     def test_images_of_none_of_them_are_noted(self, make):
         scans = find_scan_cases(make("101_C0.nii.gz", "102_C0.nii.gz", "102_gd.nii.gz", "atlas_gd.nii.gz"), MYOPS2020)

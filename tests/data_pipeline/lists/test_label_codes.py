@@ -23,7 +23,6 @@ def detected(*values, name="P{n}/P{n}_flair.nii.gz", classes=None, spec=BRATS202
 class TestValues:
     def test_codes_that_one_scheme_alone_knows(self):
         assert detected(OLD, (0, 1, 2)) == ("brats2020", [])
-        assert detected((0, 1, 2, 3, 4), (0, 4), NEW) == ("brats2024", [])
         assert detected((0, 200, 500, 600, 1220, 2221), spec=MYOPS2020) == ("myops2020", [])
         assert detected((0, 1), (0,), spec=TCGA_LGG) == ("tcga_lgg", [])
         assert detected((0,), ()) == ("brats2020", [])
@@ -38,10 +37,17 @@ class TestValues:
         assert codes_that_never_meet({"a": OLD, "b": NEW, "c": (0, 3, 4)}, BRATS2020) is None
         assert codes_that_never_meet({"a": OLD, "b": (0, 1)}, BRATS2020) is None
 
-    @pytest.mark.parametrize(("values", "first"), [(NEW, "brats2023"), ((0, 1, 2), "brats2020")])
-    def test_what_schemes_read_differently_is_said(self, values, first):
+    @pytest.mark.parametrize(
+        ("values", "first", "other"),
+        [
+            (NEW, "brats2023", "msd (0 = 0, 1 = 2, 2 = 1, 3 = 3)"),
+            ((0, 1, 2), "brats2020", "msd (0 = 0, 1 = 2, 2 = 1, 3 = 3)"),
+            ((0, 1, 2, 3, 4), "brats2024", "bratspeds (0 = 0, 1 = 3, 2 = 1, 3 = 1, 4 = 2)"),
+        ],
+    )
+    def test_what_schemes_read_differently_is_said(self, values, first, other):
         scheme, (note,) = detected(values)
-        assert scheme == first and f"taken as {first}" in note and "msd (0 = 0, 1 = 2, 2 = 1, 3 = 3)" in note
+        assert scheme == first and f"taken as {first}" in note and other in note
 
     def test_values_that_nobody_knows_are_noted_not_listed_by_the_thousand(self):
         scheme, (note,) = detected(tuple(range(1000)))
@@ -55,6 +61,15 @@ class TestNames:
     )
     def test_names_since_2023(self, values, scheme):
         assert detected(values, name="BraTS-GLI-{n}-000-t2f.nii.gz") == (scheme, [])
+
+    def test_codes_of_children_are_others_than_those_of_adults(self):
+        """BraTS-PEDs has had 1 for what enhances and 4 for edema since 2024, in 2023 it was coded as for adults."""
+        peds = "BraTS-PED-{n}-000-t2f.nii.gz"
+        assert detected((0, 1, 2, 3, 4), (0, 2), NEW, name=peds) == ("bratspeds", [])
+        scheme, (note,) = detected(NEW, name=peds)
+        assert scheme == "brats2023" and "which brats2023 and bratspeds read differently" in note
+        _, necrotic, edema, enhancing = range(len(BRATS2020.classes))
+        assert BRATS2020.codes("bratspeds") == {0: 0, 1: enhancing, 2: necrotic, 3: necrotic, 4: edema}
 
     def test_names_of_the_decathlon(self):
         assert detected(NEW, name="imagesTr/BRATS_00{n}.nii.gz#3") == ("msd", [])
@@ -76,6 +91,7 @@ class TestDescriptions:
             ({"Whole_Tumour": (1, 2, 3), "TC": (2, 3)}, "msd"),
             ({"edema": (1,), "non-enhancing tumor": (2,)}, "msd"),
             ({"Oedema": (2,)}, "brats2023"),
+            ({"ET": (1,), "NET": (2,), "CC": (3,), "ED": (4,)}, "bratspeds"),
         ],
     )
     def test_regions_and_classes_tell_the_codes(self, classes, scheme):
@@ -104,6 +120,7 @@ class TestDescriptions:
     [
         ("a/BraTS-GLI-1-t1n.nii.gz", ("brats2023", "brats2024")),
         ("P.1-T2F.mha", ("brats2023", "brats2024")),
+        ("BraTS-PED-00002-000-t1n.nii.gz", ("brats2023", "bratspeds")),
         ("BRATS_001.nii.gz#2", ("msd",)),
         ("BraTS2021_00001_t1ce.nii.gz", ()),
         ("P1_t2w.nii.gz", ()),

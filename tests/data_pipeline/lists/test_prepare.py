@@ -1,10 +1,14 @@
 import json
 import re
 
+import nibabel as nib
+import numpy as np
 import pytest
 
 from passion_components.data.lists.datalist import Datalist
 from passion_components.data.lists.prepare import find_cases, prepare_cases
+from passion_components.data.outputs import IMAGE_MARK
+from passion_components.data.reading.nifti import nifti_image
 from passion_components.datasets import BRATS2020
 
 from ..conftest import brats_case
@@ -60,6 +64,16 @@ class TestNamedFiles:
         found = find_cases(make(*brats_case("B", ("t1", "t2")), "B/W39_1998.09.19_Segm.nii", "C/C_t1.nii"), BRATS2020)
         assert names(found) == ["B"] and found.cases[0]["label"].endswith("W39_1998.09.19_Segm.nii")
         assert re.search("Segm.nii: taken as the label map of B, the only case in its folder", found.notes[0])
+
+    def test_a_prediction_is_no_label_map(self, make):
+        """As after ``passion predict SCANS --out SCANS/out``."""
+        root = make(*brats_case("A"), *brats_case("B", ("t1",)), "out/A/A_seg.nii.gz", "out/B/B_seg.nii.gz")
+        for case in "AB":
+            predicted = nifti_image(np.ones((2, 2, 2), np.uint8), np.eye(4), description=IMAGE_MARK)
+            nib.save(predicted, root / f"out/{case}/{case}_seg.nii.gz")
+        found = find_cases(root, BRATS2020)
+        assert names(found) == ["A"] and found.cases[0]["label"] == str(root / "A/A_seg.nii.gz")
+        assert sum("is a prediction of this program, not used as a label map" in note for note in found.notes) == 2
 
     def test_other_files_are_no_problem(self, make):
         root = make(*brats_case("A"), "name_mapping.csv", "A/.partial-1-A_t1.nii.gz")
@@ -155,6 +169,31 @@ class TestTable:
         found = find_cases(self.write(make("a.nii"), "case,t1", "P1,a.nii", "P2,none.nii"), BRATS2020)
         assert names(found) == ["P1"] and re.match("P2: .*none.nii does not exist; left out", found.notes[0])
 
+    @pytest.mark.parametrize("absent", ["NA", "n/a", "NaN", "None", "-"])
+    def test_cells_that_say_so_are_absent_sequences(self, make, absent):
+        root = make("a.nii")
+        found = find_cases(self.write(root, "case,t1,t2", f"P1,a.nii,{absent}"), BRATS2020)
+        assert found.cases == [{"case": "P1", "t1": str(root / "a.nii")}] and found.notes == []
+
+    def test_empty_lines_and_columns_count_for_nothing(self, make):
+        root = make("a.nii")
+        found = find_cases(self.write(root, ";;;", "case;t1;;", "P1;a.nii;;", ";;;"), BRATS2020)
+        assert found.cases == [{"case": "P1", "t1": str(root / "a.nii")}]
+
+    def test_columns_are_called_as_people_call_sequences_and_label_maps(self, make):
+        root = make("a.nii", "b.nii", "c.nii")
+        found = find_cases(self.write(root, "Case,T1 (post contrast),T1 KM-,Mask", "P1,a.nii,b.nii,c.nii"), BRATS2020)
+        expected = {"t1ce": "a.nii", "t1": "b.nii", "label": "c.nii"}
+        assert found.cases == [{"case": "P1", **{key: str(root / name) for key, name in expected.items()}}]
+
+    def test_a_file_that_is_named_like_another_sequence_is_told(self, make):
+        root = make("P1_t1.nii", "P1_flair.nii", "P1_seg.nii")
+        found = find_cases(self.write(root, "case,t1,t2", "P1,P1_flair.nii,P1_seg.nii"), BRATS2020)
+        assert found.notes == [
+            f"P1: {root}/P1_flair.nii is in the column of t1, but its name says flair; used as t1",
+            f"P1: {root}/P1_seg.nii is in the column of t2, but its name says label; used as t2",
+        ]
+
     def test_a_row_without_any_sequence_is_left_out(self, make):
         found = find_cases(self.write(make("a.nii"), "case,t1,t2", "P1,a.nii,", "P2,,"), BRATS2020)
         assert names(found) == ["P1"] and found.notes == ["P2: no sequence; left out"]
@@ -166,6 +205,9 @@ class TestTable:
             (["t1", "a"], "expected the columns case and flair"),
             (["case,label", "P,a"], "expected the columns case and flair"),
             (["case,t1,T1n", "P,a,b"], "each once"),
+            (["case,t1,t1", "P,a,b"], "each once, got case, t1, t1"),
+            (["case,t1", "P,a, b.nii"], "line 2 has 3 cells, but there are 2 columns; .* a cell that holds a ','"),
+            ([",case,t1", "0,P,a"], "column 1 has no name; accepted: case"),
             (["case,t1", ",a.nii"], "line 2 has no case"),
             (["case,t1", 'P,"a.nii', "Q,a.nii"], r"is no valid CSV \(unexpected end of data\); is a quote opened"),
             (["case,t1", 'P,"a.nii', "Q" * 2**17], r"is no valid CSV \(field larger than field limit"),
@@ -218,7 +260,12 @@ class TestParts:
         assert done.notes == ["P1: in no list; left out"]
 
     @pytest.mark.parametrize(
-        ("name", "message"), [("P2\nP9", "'P9': no such case; did you mean P"), ("P0", "P0 is in")]
+        ("name", "message"),
+        [
+            ("P2\nP9", "'P9': no such case; did you mean P"),
+            ("case", "'case': no such case; the cases are P0 and so on"),
+            ("P0", "P0 is in"),
+        ],
     )
     def test_a_case_listed_twice_or_not_there_is_refused(self, make, tmp_path, name, message):
         root = self.source(make, "P0", "P2")
@@ -228,6 +275,22 @@ class TestParts:
         with pytest.raises(ValueError, match=message):
             prepare_cases(root / "src", root / "out", BRATS2020, split=SPLIT, seed=0, lists=lists)
         assert not (root / "out").exists()
+
+    def test_lists_may_be_written_by_windows_and_other_encodings_are_told(self, make, tmp_path):
+        root, path = self.source(make, "Müller", "P2"), tmp_path / "a.txt"
+        path.write_text("Müller\r\nP2\r\n", encoding="utf-16")
+        done = prepare_cases(root / "src", root / "out", BRATS2020, split=SPLIT, seed=0, lists={"test": path})
+        assert [case["case"] for case in done.parts["test"]] == ["Müller", "P2"]
+        path.write_text("Müller\r\n", encoding="latin-1")
+        with pytest.raises(ValueError, match=r"a.txt: is not a text file in UTF-8; save it as that"):
+            prepare_cases(root / "src", root / "new", BRATS2020, split=SPLIT, seed=0, lists={"test": path})
+
+    def test_the_scheme_is_told_by_codes_that_are_rounded(self, make, tmp_path):
+        root = make("src/P/P_t1.nii", "src/P/P_seg.nii")
+        label = np.array([0, 1.00392163, 1.99215698, 4.00000024]).reshape(4, 1, 1)
+        nib.save(nib.Nifti1Image(label, np.eye(4)), root / "src/P/P_seg.nii")
+        done = prepare_cases(root / "src", tmp_path / "out", BRATS2020, split={"training": 1}, seed=0)
+        assert (done.label_scheme, done.label_values) == ("brats2020", (0, 1, 2, 4))
 
     def test_an_unknown_label_scheme_is_refused_before_anything_is_read(self, make):
         with pytest.raises(
@@ -305,8 +368,10 @@ def test_empty_rows_are_none_and_other_encodings_are_told(make):
     with pytest.raises(ValueError, match=r"cases.csv: line 5 has a case again: A"):
         find_cases(table, BRATS2020)
     table.write_bytes("case,t1\nMüller,a.nii\n".encode("latin-1"))
-    with pytest.raises(ValueError, match=r"cases.csv: is not a text file in UTF-8; save the table as CSV UTF-8"):
+    with pytest.raises(ValueError, match=r"cases.csv: is not a text file in UTF-8; save it as that, a table as CSV"):
         find_cases(table, BRATS2020)
+    table.write_text("case\tt1\nMüller\ta.nii\n", encoding="utf-16")  # "Unicode Text" of Excel
+    assert names(find_cases(table, BRATS2020)) == ["Müller"]
 
 
 @pytest.mark.parametrize(("cut", "start"), [(";", ""), ("\t", ""), (",", "\ufeff"), (";", "\ufeff")])

@@ -19,6 +19,12 @@ HALVES = {"training": 0.5, "test": 0.5}
         ("patA_study1", "patA"),
         ("P1-TP_03", "P1"),
         ("P1_baseline", "P1"),
+        ("P1_preop", "P1"),
+        ("P1_post-op", "P1"),
+        ("Patient-001_week-000-1", "Patient-001"),
+        ("UPENN-GBM-00001_21", "UPENN-GBM-00001"),
+        ("RHUH-0001_2", "RHUH-0001"),
+        ("study-2019_01", "study-2019_01"),  # a year is no patient
         ("P1_20240131", "P1"),
         ("P1_2024-01-31", "P1"),
         ("TCGA_DU_7294_19890104", "TCGA_DU_7294"),
@@ -32,9 +38,14 @@ def test_the_patient_is_told_by_the_name(case, patient):
     assert patient_of(case) == patient
 
 
-@pytest.mark.parametrize("name", ["ses-1", "2024-01-31", "20240131", "followup", "P1", "1", "T1", "study"])
+@pytest.mark.parametrize("name", ["ses-1", "week-044", "week-000-2", "2024-01-31", "20240131", "followup", "preop"])
 def test_folders_of_visits(name):
-    assert is_visit(name) == (name in ("ses-1", "2024-01-31", "20240131", "followup"))
+    assert is_visit(name)
+
+
+@pytest.mark.parametrize("name", ["P1", "1", "T1", "study", "M12", "week"])
+def test_folders_that_are_of_no_visit(name):
+    assert not is_visit(name)
 
 
 @pytest.mark.parametrize("split", [split_by_patient, lambda *a: split_by_stratum(*a, stratum=lambda case: "all")])

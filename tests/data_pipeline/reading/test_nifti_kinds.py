@@ -70,6 +70,39 @@ def test_units_become_millimetres(tmp_path, values, unit, length):
     assert np.allclose(read_volume(tmp_path / "a.nii", case="P1").grid.affine, np.diag([1, 2, 3, 1]), rtol=1e-6)
 
 
+def patched(path, array, **fields):
+    """A file whose header is changed after it was written, as no library would write it."""
+    content = saved(path, array).read_bytes()
+    header = nib.Nifti1Header(content[:348], check=False)
+    for name, value in fields.items():
+        header[name] = value
+    path.write_bytes(header.binaryblock + content[348:])
+    return path
+
+
+class TestOddHeaders:
+    def test_voxels_that_begin_in_the_header_are_refused(self, tmp_path, values):
+        path = patched(tmp_path / "a.nii", values, vox_offset=0)
+        assert "cannot be read (its header says that the voxels begin at byte 0)" in refusal(path)
+
+    def test_units_that_are_none_are_millimetres(self, tmp_path, values):
+        path = patched(tmp_path / "a.nii", values, xyzt_units=63)
+        assert np.allclose(read_volume(path, case="P1").grid.affine, AFFINE)
+
+    def test_a_qform_that_is_no_rotation_is_doubtful_where_the_sform_tells(self, tmp_path, values):
+        broken = dict.fromkeys(("quatern_b", "quatern_c", "quatern_d"), 1)
+        volume = read_volume(patched(tmp_path / "a.nii", values, qform_code=1, **broken), case="P1")
+        assert np.allclose(volume.grid.affine, AFFINE) and "its sform and its qform differ" in volume.doubt
+        path = patched(tmp_path / "b.nii", values, qform_code=1, sform_code=0, **broken)
+        assert "cannot be read (w2 should be positive" in refusal(path)
+
+    def test_two_sizes_of_voxels_are_doubtful(self, tmp_path, values):
+        path = patched(tmp_path / "a.nii", values, pixdim=[1, 1, 2, 0.5, 0, 0, 0, 0])
+        volume = read_volume(path, case="P1")
+        assert np.allclose(volume.grid.affine, AFFINE)
+        assert "two sizes, 1 x 2 x 0.5 by pixdim and 1 x 2 x 3 by its sform" in volume.doubt
+
+
 class TestRelatives:
     @pytest.mark.parametrize(
         ("name", "kind"),
