@@ -30,10 +30,12 @@ SETTINGS = {
     "pmr": Setting("PMR", ("pmr",)),
     "passion": Setting("PASSION, Eq. 14"),
     "released": Setting("PASSION, released code", ("released_code",)),
-    "pixel": Setting("pixel", values={"objective#semantic": "False", "objective#beta": "False"}),
-    "semantic": Setting("semantic", values={"objective#pixel": "False", "objective#delta": "False"}),
-    "pixel_semantic": Setting("pixel, semantic", values={"objective#delta": "False", "objective#beta": "False"}),
-    "pixel_semantic_delta": Setting("pixel, semantic, delta", values={"objective#beta": "False"}),
+    "pixel": Setting("pixel-wise term alone", values={"objective#semantic": "False", "objective#beta": "False"}),
+    "semantic": Setting("semantic-wise term alone", values={"objective#pixel": "False", "objective#delta": "False"}),
+    "pixel_semantic": Setting(
+        "both terms, delta and beta 1", values={"objective#delta": "False", "objective#beta": "False"}
+    ),
+    "pixel_semantic_delta": Setting("both terms with delta, beta 1", values={"objective#beta": "False"}),
     "fused": Setting("Eq. 1 alone", values={"lambda1": "0", "lambda2": "0"}),
     "tau2": Setting("Eq. 14, tau²", values=TAU2),
     "teacher_first": Setting("Eq. 14, KL(teacher ‖ student)", values={"objective#teacher_first": "True"}),
