@@ -10,11 +10,11 @@ import pytest
 from scipy import ndimage
 
 from passion_components.data.lists.datalist import Datalist
-from passion_components.data.reading.volumes import read_volume
+from passion_components.data.reading import volumes
 from passion_components.datasets import BRATS2020, TCGA_LGG
 from passion_components.handlers.scores import SubsetScoresHandler
 from passion_components.metrics import score_case
-from passion_components.transforms import labels, load
+from passion_components.transforms import load
 
 
 @pytest.fixture
@@ -38,7 +38,8 @@ def read_files(monkeypatch):
         names.append(str(path))
         return read_volume(path, **where)
 
-    for module in (load, labels):
+    read_volume = volumes.read_volume
+    for module in (load, volumes):  # images, and label maps
         monkeypatch.setattr(module, "read_volume", watched)
     return names
 
