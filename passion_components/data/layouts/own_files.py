@@ -62,7 +62,7 @@ def find_by_patterns(source: Path, patterns: Mapping[str, str], spec: DatasetSpe
     """
     found = FoundCases()
     keys: dict[Path, str] = {}
-    for key, pattern in sorted(patterns.items(), key=lambda entry: -_letters(entry[1])):
+    for key, pattern in sorted(patterns.items(), key=lambda entry: -len(_literal(entry[1]))):
         glob = _FIELD.sub("*", pattern)
         matches = sorted(source.glob(glob) if "/" in pattern else source.rglob(glob))
         if not matches:
@@ -72,11 +72,11 @@ def find_by_patterns(source: Path, patterns: Mapping[str, str], spec: DatasetSpe
                 found.notes.append(f"{file}: matches the pattern of {key} but is no image; accepted: {ACCEPTED_IMAGES}")
             elif file not in keys and _case_name(file.relative_to(source), pattern) is not None:
                 keys[file] = key
+    asked = {key: read_name(_literal(stem(Path(pattern))), spec).key for key, pattern in patterns.items()}
     files: dict[str, dict[str, list[Path]]] = defaultdict(lambda: defaultdict(list))
     for file, key in keys.items():
-        asked = read_name(re.sub(r"[*?]", "", _FIELD.sub("", stem(Path(patterns[key])))), spec).key
         named = named_otherwise(file, key, spec)
-        if named not in (None, asked):
+        if named not in (None, asked[key]):
             found.notes.append(
                 f"{file}: matches the pattern of {key}, but its name says {named}; left out, give {named} a --pattern"
             )
@@ -197,8 +197,9 @@ def _check_pattern(text: str, pattern: str) -> None:
         )
 
 
-def _letters(pattern: str) -> int:
-    return len(re.sub(r"[*?]", "", _FIELD.sub("", pattern)))
+def _literal(pattern: str) -> str:
+    """What a pattern says itself, without its fields and wildcards."""
+    return re.sub(r"[*?]", "", _FIELD.sub("", pattern))
 
 
 def _case_name(file: Path, pattern: str) -> str | None:
