@@ -348,6 +348,14 @@ class TestFieldsInPatterns:
             training, test = ({case["case"][0] for case in done.parts[part]} for part in ("training", "test"))
             assert not training & test
 
+    def test_a_label_map_is_no_scan(self, make):
+        root = make("P1_T1.nii", "P1_seg.nii")
+        found = find_cases(root, BRATS2020, ["t1={case}_*.nii"])
+        assert found.cases == [{"case": "P1", "t1": str(root / "P1_T1.nii")}]
+        assert found.notes == [
+            f"{root}/P1_seg.nii: matches the pattern of t1, but its name says label; left out, give label a --pattern"
+        ]
+
     def test_t1_with_contrast_is_no_t1(self, make):
         root = make("P1_T1w.nii", "P1_ce-gadolinium_T1w.nii")
         found = find_cases(root, BRATS2020, ["t1=*_T1w.nii"])
