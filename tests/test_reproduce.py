@@ -79,15 +79,19 @@ def about(job: Job = JOB) -> dict[str, str]:
     return {"command": command(job), "data": "d", "commit": "abc", "training_cpu_s": "90", "scoring_cpu_s": "30"}
 
 
+def recorded(results: Path, kind: str) -> list[dict[str, str]]:
+    return rows.read(results / f"lgg_a_{kind}.csv", rows.OF_KIND[kind])
+
+
 class TestRows:
     def test_what_a_run_leaves(self, tmp_path):
         rows.record(tmp_path, JOB, written(tmp_path / "run", 0.51234567), about())
-        assert rows.of_study(tmp_path, "lgg_a", "scores") == [
+        assert recorded(tmp_path, "scores") == [
             {"setting": "passion", "fold": "1", "seed": "0", "case": "P1", "subset": "t1", "region": "lesion"}
             | {"metric": "dice", "value": "0.51235"}
         ]
-        assert rows.of_study(tmp_path, "lgg_a", "preference")[0]["rp"] == "0.12346"
-        assert [row["name"] for row in rows.of_study(tmp_path, "lgg_a", "losses")] == ["loss"]
+        assert recorded(tmp_path, "preference")[0]["rp"] == "0.12346"
+        assert [row["name"] for row in recorded(tmp_path, "losses")] == ["loss"]
         found = [job for job in jobs() if job.study in ("lgg_a", "brats") and job.setting == "passion"]
         assert reproduce.left(found, tmp_path) == [job for job in found if job != JOB]
         plan = reproduce.plan(found, tmp_path)
@@ -99,7 +103,7 @@ class TestRows:
         other = Job("lgg_a", "baseline", 1, 0)
         rows.record(tmp_path, other, written(tmp_path / "run", 0.3), about(other))
         rows.record(tmp_path, JOB, written(tmp_path / "run", 0.2), about())
-        scores = {row["setting"]: row["value"] for row in rows.of_study(tmp_path, "lgg_a", "scores")}
+        scores = {row["setting"]: row["value"] for row in recorded(tmp_path, "scores")}
         assert scores == {"baseline": "0.3", "passion": "0.2"} and len(rows.finished(tmp_path)) == 2
 
     def test_a_kill_while_rows_are_written_loses_none(self, tmp_path, monkeypatch):
@@ -110,10 +114,14 @@ class TestRows:
             rows.record(tmp_path, JOB, written(tmp_path / "run"), about())
         assert (tmp_path / "lgg_a_scores.csv").read_text() == before
 
-    def test_rows_without_their_line_in_runs_do_not_count(self, tmp_path):
-        rows.record(tmp_path, JOB, written(tmp_path / "run"), about())
-        rows.write(tmp_path / "runs.csv", rows.RUNS, [])
-        assert rows.of_study(tmp_path, "lgg_a", "scores") == []
+    def test_rows_count_when_every_fold_has_its_line_in_runs(self, tmp_path):
+        for seed in (0, 1):
+            for fold in range(5):
+                job = Job("lgg_a", "passion", fold, seed)
+                rows.record(tmp_path, job, written(tmp_path / "run"), about(job))
+        rows.replace(tmp_path / "runs.csv", rows.RUNS, {"fold": "3", "seed": "1"}, [])
+        found = rows.of_study(tmp_path, "lgg_a", "scores")
+        assert [(row["fold"], row["seed"]) for row in found] == [(str(fold), "0") for fold in range(5)]
 
     @pytest.mark.parametrize(
         ("damage", "found"),

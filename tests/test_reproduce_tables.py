@@ -65,11 +65,11 @@ def test_means_and_differences_average_alike_where_patients_lack_subsets(tmp_pat
     assert difference(found["passion"], found["baseline"]).value[0, 0, -1] == pytest.approx(expected)
 
 
-def test_how_far_preference_moves(tmp_path):
-    moves = {0: (0.4, 0.2), 1: (0.4, 0.3)}
+def test_how_far_preference_moves_in_settings_with_all_folds(tmp_path):
+    moves = {fold: (0.4, 0.2 if fold % 2 else 0.3) for fold in range(5)}
     found = [
         {
-            "setting": "passion",
+            "setting": setting,
             "fold": fold,
             "seed": 0,
             "epoch": epoch,
@@ -77,14 +77,15 @@ def test_how_far_preference_moves(tmp_path):
             "rp": sign * size,
             "beta": beta,
         }
-        for fold, (early, late) in moves.items()
+        for setting, folds in (("passion", 5), ("pmr", 4))
+        for fold, (early, late) in list(moves.items())[:folds]
         for epoch, size, beta in ((1, early, 2.0), (7, late, 2.1))
         for name, sign in (("t1", 1), ("flair", -1))
     ]
     rows.write(tmp_path / "lgg_a_preference.csv", rows.PREFERENCE, found)
-    write_runs(tmp_path, [Job("lgg_a", "passion", fold, 0) for fold in moves])
-    expected = "| PASSION, Eq. 14 | 2 | 0.400 | 0.250 | -0.150 [-0.785, +0.485] | t1 +0.25, flair -0.25 | 5.0 |"
-    assert tables.preference("lgg_a", tmp_path)[-1] == expected
+    write_runs(tmp_path, sorted({Job("lgg_a", row["setting"], row["fold"], 0) for row in found}, key=str))
+    expected = "| PASSION, Eq. 14 | 5 | 0.400 | 0.260 | -0.140 [-0.208, -0.072] | t1 +0.26, flair -0.26 | 5.0 |"
+    assert tables.preference("lgg_a", tmp_path)[2:] == [expected]
 
 
 def test_terms_are_those_of_the_last_epochs_of_settings_with_all_folds(tmp_path):

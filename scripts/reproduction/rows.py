@@ -5,12 +5,13 @@ from __future__ import annotations
 import csv
 import fcntl
 import io
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 from passion_components.files import write_text_atomically
-from reproduction.grid import Job
+from reproduction.grid import STUDIES, Job
 
 KEY = ("setting", "fold", "seed")
 SCORES = (*KEY, "case", "subset", "region", "metric", "value")
@@ -85,16 +86,22 @@ def cpu_seconds(row: Mapping[str, str]) -> float:
 
 
 def of_study(results: Path, study: str, kind: str) -> list[dict[str, str]]:
-    """Rows of a study, of finished jobs alone.
+    """Rows of a study, of the seeds of a setting that have every fold.
 
     Args:
         results: folder of the rows.
         study: its name.
         kind: one of :data:`OF_KIND`.
     """
-    done = {(job.setting, str(job.fold), str(job.seed)) for job in finished(results) if job.study == study}
+    done = {(job.setting, str(job.seed), str(job.fold)) for job in finished(results) if job.study == study}
+    folds = Counter((setting, seed) for setting, seed, _ in done)
     found = read(results / f"{study}_{kind}.csv", OF_KIND[kind])
-    return [row for row in found if (row["setting"], row["fold"], row["seed"]) in done]
+    return [
+        row
+        for row in found
+        if (row["setting"], row["seed"], row["fold"]) in done
+        and folds[row["setting"], row["seed"]] == STUDIES[study].folds
+    ]
 
 
 def record(results: Path, job: Job, folder: Path, about: Mapping[str, object]) -> None:

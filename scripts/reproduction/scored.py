@@ -31,17 +31,12 @@ def settings_of(study: str, results: Path) -> dict[str, Setting]:
     found = {}
     for name in (study, *SHARED.get(study, ())):
         scores: dict[tuple[str, str], dict[ScoreKey, float]] = {}
-        folds: dict[tuple[str, str], set[str]] = {}
         for row in rows.of_study(results, name, "scores"):
             run = (row["setting"], row["seed"])
             key = ScoreKey(row["case"], row["subset"], row["region"], row["metric"])
             scores.setdefault(run, {})[key] = float(row["value"])
-            folds.setdefault(run, set()).add(row["fold"])
         for setting in STUDIES[name].settings:
-            complete = [
-                scores[run] for run in sorted(scores) if run[0] == setting and len(folds[run]) == STUDIES[name].folds
-            ]
-            if complete:
+            if complete := [scores[run] for run in sorted(scores) if run[0] == setting]:
                 title = SETTINGS[setting].title + ("" if name == study else "; complete data")
                 place = setting if name == study else f"{name}/{setting}"
                 found[place] = Setting(title, tuple(_run(title, of_seed) for of_seed in complete))

@@ -153,7 +153,7 @@ def terms(study: str, results: Path) -> list[str]:
     for row in rows.of_study(results, study, "losses"):
         by_setting.setdefault(row["setting"], []).append(row)
     found: dict[str, dict[str, list[float]]] = {}
-    for setting in (name for name in settings_of(study, results) if name in by_setting):
+    for setting in (name for name in STUDIES[study].settings if name in by_setting):
         last = max(int(row["epoch"]) for row in by_setting[setting])
         for row in by_setting[setting]:
             if int(row["epoch"]) > last - SPAN:
