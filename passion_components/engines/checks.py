@@ -166,6 +166,8 @@ def check_inference(
 
 def _check_modalities(modalities: Sequence[str], spec: DatasetSpec) -> None:
     """Refuse channels that the data set does not have."""
+    if isinstance(modalities, str):
+        raise UserError(f"--modalities {modalities}: expected a list like \"['{modalities}']\"")
     strange = [name for name in modalities if name not in spec.modalities]
     if strange:
         raise UserError(
@@ -297,7 +299,8 @@ def check_choice(*, name: str, value: str | None, accepted: Sequence[str]) -> No
                 f"--{name} {value}: is of the data set {owners[0]}, so the datalist (or the word) is not for this "
                 f"bundle; use a bundle of {owners[0]}; accepted here: {', '.join(accepted)}"
             )
-        raise UserError(f"--{name} {value}{nearest(str(value), accepted)}: accepted: {', '.join(accepted)}")
+        listed = "; the datalist names it, unless you did" if name == "label_scheme" else ""
+        raise UserError(f"--{name} {value}{nearest(str(value), accepted)}: accepted: {', '.join(accepted)}{listed}")
 
 
 @contextmanager
