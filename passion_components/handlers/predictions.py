@@ -57,7 +57,13 @@ class PredictionWriter:
             self.write(item, output, engine.state)
 
     def write(self, item: dict[str, Any], output: dict[str, Any], state: State) -> None:
-        """Write one case: ``output["pred"]`` (1, *S_scan) holds class indices, ``item["image"]`` names the scan."""
+        """Write one case: ``output["pred"]`` (1, *S_scan) holds class indices, ``item["image"]`` names the scan.
+
+        Raises:
+            UserError: nobody has loaded weights.
+        """
+        if not hasattr(state, "weights"):
+            raise UserError("no weights were loaded: run the workflow, which loads them, not its evaluator alone")
         case, image = item["case"], item["image"]
         scan = image.meta["filename_or_obj"]
         class_map = output["pred"][0]

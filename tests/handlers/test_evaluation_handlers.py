@@ -4,10 +4,10 @@ import nibabel as nib
 import numpy as np
 import pytest
 import torch
-from ignite.engine import Engine
+from ignite.engine import Engine, State
 from monai.data import MetaTensor
 
-from passion_components.data.errors import CaseError
+from passion_components.data.errors import CaseError, UserError
 from passion_components.datasets import BRATS2020
 from passion_components.engines.weights import WeightsInfo
 from passion_components.handlers.predictions import PredictionWriter, SubsetPredictionWriter
@@ -117,6 +117,12 @@ class TestPredictions:
         assert line.startswith(
             "p: from flair+t1 (f, t): WT 0.0 ml, TC 0.0 ml, ET 0.0 ml; weights 0123456789ab, trained on"
         )
+
+    def test_an_evaluator_that_nobody_gave_weights_writes_nothing(self, case, tmp_path):
+        state = State(modalities=BRATS2020.modalities)
+        with pytest.raises(UserError, match="no weights were loaded: run the workflow"):
+            PredictionWriter(spec=BRATS2020, output_dir=tmp_path / "out").write(*case, state)
+        assert not (tmp_path / "out").exists()
 
     def test_probabilities_lie_beside_it(self, case, tmp_path):
         item, output = case
