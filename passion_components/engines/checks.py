@@ -165,7 +165,7 @@ def check_inference(
 
 
 def _check_modalities(modalities: Sequence[str], spec: DatasetSpec) -> None:
-    """Refuse channels that the data set does not have."""
+    """Refuse channels that the data set does not have; tell which of its sequences are none."""
     if isinstance(modalities, str):
         raise UserError(f"--modalities {modalities}: expected a list like \"['{modalities}']\"")
     strange = [name for name in modalities if name not in spec.modalities]
@@ -174,6 +174,9 @@ def _check_modalities(modalities: Sequence[str], spec: DatasetSpec) -> None:
             f"--modalities {', '.join(modalities)}: {spec.name} has {', '.join(spec.modalities)}, not "
             f"{', '.join(strange)}; leave the argument out, and add configs/own_data.json for a data set of your own"
         )
+    unused = [name for name in spec.modalities if name not in modalities]
+    if unused:
+        logger.warning("channels of the network: %s; not used: %s", ", ".join(modalities), ", ".join(unused))
 
 
 def _check_reading(

@@ -174,6 +174,10 @@ class TestTraining:
         self.check(datalist(), tmp_path)
         self.check(datalist(), tmp_path, epochs=4, lr_horizon=4)
 
+    def test_sequences_that_are_no_channels_are_told(self, datalist, tmp_path, caplog):
+        self.check(datalist(), tmp_path)
+        assert caplog.messages == ["channels of the network: flair, t1; not used: t1ce, t2"]
+
     def test_perfect_data_training_on_incomplete_cases_is_told(self, datalist, tmp_path, caplog):
         complete = {**dict.fromkeys(MODALITIES, "flair.nii.gz"), "label": "seg.nii.gz", "case": "b"}
         self.check(datalist([complete]), tmp_path, presence_sampling=["pdt"])
