@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
+from shlex import quote
 from typing import Annotated
 
 import typer
@@ -37,11 +38,11 @@ def new_dataset(
     draft = draft_dataset(source, f"my_{name}" if name in DATASETS or not name else name)
     text = re.sub(r"\[[^][{}]*\]", lambda found: _on_one_line(found[0]), json.dumps(draft.content, indent=4))
     write_text_atomically(out, text + "\n")
-    dataset_spec(out)
     typer.echo(f"written: {out}")
     for question in draft.questions:
         typer.echo(f"# {question}")
-    typer.echo(f"next: passion prepare {source} --dataset {out} --out DIR")
+    dataset_spec(out)
+    typer.echo(f"next: passion prepare {quote(str(source))} --dataset {quote(str(out))} --out DIR")
 
 
 def _on_one_line(text: str) -> str:

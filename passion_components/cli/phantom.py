@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from shlex import quote
 from typing import Annotated
 
 import typer
@@ -110,7 +111,7 @@ def lgg(
     """
     with progress("drawing", cases) as update:
         write_lgg_phantoms(out, cases=cases, size=parse_size(size), seed=seed, progress=lambda _: update(advance=1))
-    typer.echo(f"{out}: {cases} patients; next: passion prepare lgg {out} --out DIR")
+    typer.echo(f"{out}: {cases} patients; next: passion prepare lgg {quote(str(out))} --out DIR")
 
 
 def parse_size(text: str, dims: int = 3) -> tuple[int, ...]:

@@ -165,13 +165,18 @@ def check_inference(
 
 
 def _check_modalities(modalities: Sequence[str], spec: DatasetSpec) -> None:
-    """Refuse channels that the data set does not have."""
+    """Refuse channels that the data set does not have; tell which of its sequences are none."""
+    if isinstance(modalities, str):
+        raise UserError(f"--modalities {modalities}: expected a list like \"['{modalities}']\"")
     strange = [name for name in modalities if name not in spec.modalities]
     if strange:
         raise UserError(
             f"--modalities {', '.join(modalities)}: {spec.name} has {', '.join(spec.modalities)}, not "
             f"{', '.join(strange)}; leave the argument out, and add configs/own_data.json for a data set of your own"
         )
+    unused = [name for name in spec.modalities if name not in modalities]
+    if unused:
+        logger.warning("channels of the network: %s; not used: %s", ", ".join(modalities), ", ".join(unused))
 
 
 def _check_reading(
@@ -297,7 +302,8 @@ def check_choice(*, name: str, value: str | None, accepted: Sequence[str]) -> No
                 f"--{name} {value}: is of the data set {owners[0]}, so the datalist (or the word) is not for this "
                 f"bundle; use a bundle of {owners[0]}; accepted here: {', '.join(accepted)}"
             )
-        raise UserError(f"--{name} {value}{nearest(str(value), accepted)}: accepted: {', '.join(accepted)}")
+        listed = "; the datalist names it, unless you did" if name == "label_scheme" else ""
+        raise UserError(f"--{name} {value}{nearest(str(value), accepted)}: accepted: {', '.join(accepted)}{listed}")
 
 
 @contextmanager

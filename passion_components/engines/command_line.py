@@ -11,6 +11,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from pydoc import locate
+from shlex import quote
 from typing import Any, cast
 
 import torch
@@ -69,7 +70,7 @@ def with_own_data(dataset_file: Path | str) -> str:
         return f"add configs/own_data.json to the config files, and dataset_file {dataset_file}"
     overlay = Path(files[0]).with_name("own_data.json")
     listed = ",".join(f"'{file}'" for file in dict.fromkeys([*files, str(overlay)]))
-    return f'write --config_file "[{listed}]" --dataset_file {dataset_file}'
+    return f'write --config_file "[{listed}]" --dataset_file {quote(str(dataset_file))}'
 
 
 def _command_line(argv: Sequence[str]) -> tuple[dict[str, str], list[str]]:

@@ -64,7 +64,7 @@ def describe_run(
         **_counted(network),
         "objective": settings_of(objective),
         "presence_sampling": ", ".join(presence_sampling) or AS_LISTED,
-        **_listed(spec, datalist),
+        **_listed(modalities, datalist),
         **_of_samples(dataloader),
         "input": describe_input(
             spec=spec,
@@ -114,15 +114,15 @@ def _of_schedule(schedule: PolyScheduleHandler) -> dict[str, Any]:
     }
 
 
-def _listed(spec: DatasetSpec, datalist: Datalist) -> dict[str, Any]:
+def _listed(modalities: Sequence[str], datalist: Datalist) -> dict[str, Any]:
     """What counts of a datalist in a training."""
-    training, validation = (datalist.cases(part, spec.modalities) for part in ("training", "validation"))
+    training, validation = (datalist.cases(part, modalities) for part in ("training", "validation"))
     return {
         "datalist": Path(datalist.path).name,
         "datalist_hash": datalist.hash(),
         "files": _digest(json.dumps(file_hashes(training + validation), sort_keys=True)),
         "training_cases": len(training),
-        "missing_rates": datalist.missing_rates(spec.modalities),
+        "missing_rates": datalist.missing_rates(modalities),
     }
 
 

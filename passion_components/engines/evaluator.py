@@ -21,14 +21,15 @@ class SubsetEvaluator(SupervisedEvaluator):
     """MONAI's supervised evaluator for batches of one case, predicted from subsets of what the case has.
 
     ``engine.state.output["pred"]`` is (1, n, K, *S): probabilities from n subsets, whose presence (1, n, M) is
-    ``engine.state.batch["subsets"]``. Under distributed training only rank 0 evaluates.
+    ``engine.state.batch["subsets"]``; ``engine.state.modalities`` names the columns of presence. Under distributed
+    training only rank 0 evaluates.
 
     Args:
         device: where the network runs.
         val_data_loader: gives batches of one case with ``image`` (1, M, *S) and ``presence`` (1, M).
         network: a Backbone.
         inferer: called with (image, network, presence=, subsets=), as ModalityAwareInferer is.
-        modalities: names of the data set's modalities.
+        modalities: names of the image's channels, in order: all modalities of the data set or some, in any order.
         all_subsets: predict from every subset that the case has; False: from all it has, together.
         subsets: names (``t1+t2``) of the only subsets that count as all; by default every one.
         amp: bfloat16 autocast for the network.
@@ -61,6 +62,7 @@ class SubsetEvaluator(SupervisedEvaluator):
             prepare_batch=partial(prepare_subsets, table=self.table),
             **kwargs,
         )
+        self.state.modalities = tuple(modalities)
 
     def run(self, global_epoch: int = 1) -> None:  # type: ignore[override]
         """Evaluate all cases; ``global_epoch`` is the epoch of the training that asks for it."""

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from ignite.engine import Engine, Events
+from ignite.engine import Engine, Events, State
 from torch import Tensor
 
 from passion_components.data.errors import UserError
@@ -54,10 +54,16 @@ class PredictionWriter:
 
     def __call__(self, engine: Engine) -> None:
         for item, output in zip(engine.state.batch, engine.state.output, strict=True):
-            self.write(item, output, engine.state.weights)
+            self.write(item, output, engine.state)
 
-    def write(self, item: dict[str, Any], output: dict[str, Any], weights: Any) -> None:
-        """Write one case: ``output["pred"]`` (1, *S_scan) holds class indices, ``item["image"]`` names the scan."""
+    def write(self, item: dict[str, Any], output: dict[str, Any], state: State) -> None:
+        """Write one case: ``output["pred"]`` (1, *S_scan) holds class indices, ``item["image"]`` names the scan.
+
+        Raises:
+            UserError: nobody has loaded weights.
+        """
+        if not hasattr(state, "weights"):
+            raise UserError("no weights were loaded: run the workflow, which loads them, not its evaluator alone")
         case, image = item["case"], item["image"]
         scan = image.meta["filename_or_obj"]
         class_map = output["pred"][0]
@@ -66,7 +72,7 @@ class PredictionWriter:
         if "pred_probabilities" in output:
             write_probabilities(path_of_probabilities, output["pred_probabilities"][0], scan)
         self._hint(Path(scan))
-        present = present_names(item["presence"], self.spec.modalities)
+        present, weights = present_names(item["presence"], state.modalities), state.weights
         volumes = region_volumes(class_map, image.meta["original_affine"], self.spec)
         logger.info(
             "%s: from %s (%s): %s; weights %s, trained on %s; coded as %s: %s",
@@ -156,6 +162,6 @@ class SubsetPredictionWriter:
         for item, output in zip(engine.state.batch, engine.state.output, strict=True):
             case, scan = item["case"], item["image"].meta["filename_or_obj"]
             for presence, class_map in zip(item["subsets"], output["pred"], strict=True):
-                subset = subset_name(present_names(presence, self.spec.modalities), self.spec.modalities)
+                subset = subset_name(present_names(presence, engine.state.modalities), self.spec.modalities)
                 path = self.output_dir / case / f"{case}_{subset}_seg.nii.gz"
                 write_label_map(path, class_map, scan, self.spec, self.label_scheme)

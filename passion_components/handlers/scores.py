@@ -70,14 +70,16 @@ class SubsetScoresHandler:
     def collect(self, engine: Engine) -> None:
         """Score the predictions of the cases in the batch."""
         for item, output in zip(engine.state.batch, engine.state.output, strict=True):
-            scores = self.score(item, output)
+            scores = self.score(item, output, engine.state.modalities)
             if self.record is None:
                 self.book.add_case(item["case"], scores)
             else:
                 self.record.add(item["case"], scores)
 
-    def score(self, item: dict[str, Any], output: dict[str, Any]) -> dict[str, CaseScores]:
+    def score(self, item: dict[str, Any], output: dict[str, Any], modalities: Sequence[str]) -> dict[str, CaseScores]:
         """Scores, by name of the subset, of predictions (n, *S) of subsets (n, M) against the reference (1, *S).
+
+        ``modalities`` names the M columns of the subsets.
 
         Raises:
             CaseError: label and scan differ in size.
@@ -95,8 +97,8 @@ class SubsetScoresHandler:
             metrics=self.metrics,
             min_region_voxels=self.min_region_voxels,
         )
-        modalities = self.spec.modalities
-        names = [subset_name(present_names(presence, modalities), modalities) for presence in item["subsets"]]
+        subsets = [present_names(presence, modalities) for presence in item["subsets"]]
+        names = [subset_name(subset, self.spec.modalities) for subset in subsets]
         return dict(zip(names, scores, strict=True))
 
     def finish(self, engine: Engine) -> None:

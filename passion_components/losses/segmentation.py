@@ -69,7 +69,7 @@ class SegmentationLoss(nn.Module):
     background alone all of these weights act on nothing: a data set with such crops fixes its weights instead.
 
     Args:
-        class_weights: K fixed weights instead.
+        class_weights: K fixed weights instead; a tensor or an array too.
 
     Raises:
         ValueError: negative weights; at the call, a number of weights other than K, or a target that does not fit.
@@ -77,9 +77,9 @@ class SegmentationLoss(nn.Module):
 
     def __init__(self, *, class_weights: Sequence[float] | None = None) -> None:
         super().__init__()
-        if class_weights is not None and not (class_weights and all(weight >= 0 for weight in class_weights)):
+        self.class_weights = None if class_weights is None else tuple(map(float, class_weights))
+        if self.class_weights is not None and not (self.class_weights and min(self.class_weights) >= 0):
             raise ValueError(f"class_weights must be non-negative numbers, one per class, got {class_weights}")
-        self.class_weights = class_weights
         self._fixed: Tensor | None = None
 
     def extra_repr(self) -> str:

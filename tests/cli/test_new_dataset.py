@@ -90,6 +90,20 @@ def test_a_description_beside_numbered_channels_is_taken(write, tmp_path):
     assert "label scheme own; values in the label files: 0, 1, 2" in result.output
 
 
+def test_what_a_file_cannot_say_yet_is_told_after_the_questions(write, tmp_path):
+    for number in range(2):
+        write(f"my scans/P{number}_größe.nii.gz")
+        write(f"my scans/P{number}_dwi.nii.gz")
+        write(f"my scans/P{number}_seg.nii.gz", codes=(0, 1))
+    result = run("new-dataset", "--from", tmp_path / "scans/my scans", "--out", tmp_path / "own.json")
+    assert "own.json: modalities: 'größe' cannot name a sequence" in str(result.exception)
+    assert f"written: {tmp_path / 'own.json'}\n# sequences by the ends of names: dwi (2), größe (2)" in result.output
+    for number in range(2):
+        (tmp_path / f"scans/my scans/P{number}_größe.nii.gz").unlink()
+    result = run("new-dataset", "--from", tmp_path / "scans/my scans", "--out", tmp_path / "other.json")
+    assert f"next: passion prepare '{tmp_path / 'scans/my scans'}' --dataset " in result.output
+
+
 def test_what_cannot_be_described_is_refused_in_one_line(write, tmp_path):
     def refusal(*arguments):
         message = str(run("new-dataset", *arguments).exception)

@@ -174,6 +174,10 @@ class TestTraining:
         self.check(datalist(), tmp_path)
         self.check(datalist(), tmp_path, epochs=4, lr_horizon=4)
 
+    def test_sequences_that_are_no_channels_are_told(self, datalist, tmp_path, caplog):
+        self.check(datalist(), tmp_path)
+        assert caplog.messages == ["channels of the network: flair, t1; not used: t1ce, t2"]
+
     def test_perfect_data_training_on_incomplete_cases_is_told(self, datalist, tmp_path, caplog):
         complete = {**dict.fromkeys(MODALITIES, "flair.nii.gz"), "label": "seg.nii.gz", "case": "b"}
         self.check(datalist([complete]), tmp_path, presence_sampling=["pdt"])
@@ -220,10 +224,14 @@ class TestTraining:
                 {"modalities": ["flair", "dwi"]},
                 "^--modalities flair, dwi: brats2020 has flair, .* not dwi; .*own_data",
             ),
+            ({"modalities": "t1"}, r"""^--modalities t1: expected a list like "\['t1'\]"$"""),
             ({"resample_to": "t2"}, "^--resample_to t2: accepted: flair, t1$"),
             ({"register_to": "t2"}, "^--register_to t2: accepted: flair, t1$"),
             ({"register_to": "t1", "resample_to": "t1"}, "^--register-to t1 with --resample-to t1: .*leave"),
-            ({"label_scheme": "brats2033"}, r"^--label_scheme brats2033 \(did you mean brats20"),
+            (
+                {"label_scheme": "brats2033"},
+                r"^--label_scheme brats2033 \(did you mean brats20.*; the datalist names it, ",
+            ),
             ({"spacing": [1]}, r"^--spacing \[1\]: expected 2"),
             ({"inferer": ModalityAwareInferer(roi_size=[16, 20])}, r"^--roi_size \[16, 20\]: expected 2"),
         ],
@@ -318,3 +326,7 @@ class TestDataSet:
 
     def test_without_a_command_line_the_overlay_is_named(self):
         assert with_own_data("my.json") == "add configs/own_data.json to the config files, and dataset_file my.json"
+
+    def test_a_file_in_a_folder_with_a_space_is_quoted(self, command_line):
+        command_line(files="c/train.json")
+        assert with_own_data("my data/my.json").endswith(" --dataset_file 'my data/my.json'")

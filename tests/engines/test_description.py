@@ -76,11 +76,10 @@ def test_differences_are_named_by_their_place_the_shallowest_first():
 class TestDescribeRun:
     @pytest.fixture
     def describe(self, tmp_path):
-        def run(folder, **contents):
+        def run(folder, names=BRATS2020.modalities, **contents):
             (tmp_path / folder).mkdir()
             for name in ("flair", "label"):
                 (tmp_path / folder / f"{name}.nii.gz").write_text(contents.get(name, "same"))
-            names = ("flair", "t1ce", "t1", "t2")
             case = {"case": "a", "label": "label.nii.gz", **dict.fromkeys(names, "flair.nii.gz")}
             path = tmp_path / folder / "datalist.json"
             path.write_text(json.dumps({"training": [case], "validation": [], "test": []}))
@@ -111,6 +110,9 @@ class TestDescribeRun:
         first = describe("a")
         assert describe("b") == first
         assert differences(first, describe("c", label="other")).keys() == {"files"}
+
+    def test_sequences_that_are_no_channels_need_not_be_in_the_training(self, describe):
+        assert describe("a", names=("t1", "flair"))["missing_rates"] == {"t1": 0, "flair": 0}
 
     def test_everything_that_changes_weights_is_in_it(self, describe):
         said = describe("a")

@@ -50,6 +50,7 @@ def evaluate(network):
             ),
         )
         evaluator.run()
+        assert evaluator.state.modalities == MODALITIES
         return seen
 
     return run

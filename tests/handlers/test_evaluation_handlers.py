@@ -4,10 +4,10 @@ import nibabel as nib
 import numpy as np
 import pytest
 import torch
-from ignite.engine import Engine
+from ignite.engine import Engine, State
 from monai.data import MetaTensor
 
-from passion_components.data.errors import CaseError
+from passion_components.data.errors import CaseError, UserError
 from passion_components.datasets import BRATS2020
 from passion_components.engines.weights import WeightsInfo
 from passion_components.handlers.predictions import PredictionWriter, SubsetPredictionWriter
@@ -27,10 +27,10 @@ def scan(tmp_path):
     return MetaTensor(torch.ones(4, 4, 4, 4), meta=meta)
 
 
-def finish(handler, *outputs) -> Engine:
-    """Run an evaluation whose every iteration gives one (item, output) pair."""
+def finish(handler, *outputs, modalities=BRATS2020.modalities) -> Engine:
+    """Run an evaluation of channels of these modalities whose every iteration gives one (item, output) pair."""
     engine = Engine(lambda engine, batch: None)
-    engine.state.weights = WEIGHTS
+    engine.state.weights, engine.state.modalities = WEIGHTS, modalities
 
     def step(engine, batch):
         item, output = batch
@@ -68,7 +68,7 @@ class TestScores:
 
     def test_policy_metrics_and_least_sizes_are_those_asked_for(self, case):
         handler = SubsetScoresHandler(spec=BRATS2020, metrics=["hd"], policy="nan", min_region_voxels={"WT": 5})
-        scores = handler.score(*case)
+        scores = handler.score(*case, BRATS2020.modalities)
         assert scores["flair"].empty == {"WT": "one", "TC": "both", "ET": "both"}
         assert scores["flair+t1"].values["WT"] == {"hd": 0}
         assert finish(handler, case).state.metrics == {"mean_hd": 0}
@@ -82,7 +82,17 @@ class TestScores:
     def test_sizes_that_differ_name_the_case(self, case):
         item, output = case
         with pytest.raises(CaseError, match=r"p: label \(4, 4, 4\) and scan \(4, 4, 3\) differ in size"):
-            SubsetScoresHandler(spec=BRATS2020).score(item, {"pred": output["pred"][..., :3]})
+            SubsetScoresHandler(spec=BRATS2020).score(item, {"pred": output["pred"][..., :3]}, BRATS2020.modalities)
+
+    @pytest.mark.parametrize("modalities", [("t2", "t1", "flair", "t1ce"), ("t2", "flair")])
+    def test_subsets_are_those_of_the_channels_whatever_order_the_data_set_has(self, case, modalities):
+        item, output = case
+        item["subsets"] = torch.tensor([[name == "t2" for name in modalities], [name != "t1" for name in modalities]])
+        handler = SubsetScoresHandler(spec=BRATS2020)
+        finish(handler, (item, output), modalities=modalities)
+        both = "+".join(name for name in BRATS2020.modalities if name in modalities and name != "t1")
+        assert {row.subset for row in handler.book.rows()} == {"t2", both}
+        assert handler.score(item, output, modalities)["t2"].values["WT"]["dice"] == pytest.approx(2 * 4 / 12)
 
 
 class TestPredictions:
@@ -108,6 +118,12 @@ class TestPredictions:
             "p: from flair+t1 (f, t): WT 0.0 ml, TC 0.0 ml, ET 0.0 ml; weights 0123456789ab, trained on"
         )
 
+    def test_an_evaluator_that_nobody_gave_weights_writes_nothing(self, case, tmp_path):
+        state = State(modalities=BRATS2020.modalities)
+        with pytest.raises(UserError, match="no weights were loaded: run the workflow"):
+            PredictionWriter(spec=BRATS2020, output_dir=tmp_path / "out").write(*case, state)
+        assert not (tmp_path / "out").exists()
+
     def test_probabilities_lie_beside_it(self, case, tmp_path):
         item, output = case
         probabilities = torch.rand(1, 4, 4, 4, 4)
@@ -126,6 +142,16 @@ class TestPredictions:
         assert np.asarray(found["p_flair_seg.nii.gz"].dataobj)[0, 0].tolist() == [1, 4, 0, 0]
         assert not np.asarray(found["p_flair+t1_seg.nii.gz"].dataobj).any()
         assert np.diag(found["p_flair_seg.nii.gz"].affine).tolist() == [2, 1, 1, 1]
+
+    def test_of_channels_in_another_order_are_named_by_what_they_were_made_from(self, case, tmp_path, caplog):
+        item, output = case
+        item["presence"] = torch.tensor([True, False])
+        item["subsets"] = item["presence"][None]
+        for writer in (PredictionWriter, SubsetPredictionWriter):
+            with caplog.at_level("INFO"):
+                finish(writer(spec=BRATS2020, output_dir=tmp_path / "out"), (item, output), modalities=("t2", "flair"))
+        assert {path.name for path in (tmp_path / "out" / "p").iterdir()} == {"p_seg.nii.gz", "p_t2_seg.nii.gz"}
+        assert "p: from t2 (f, t): " in caplog.text
 
     def test_scans_named_like_another_scheme_say_which_codes_are_written(self, case, scan, tmp_path, caplog):
         source = tmp_path / "BraTS-GLI-00001-000-t2f.nii.gz"

@@ -1,5 +1,6 @@
 from math import log
 
+import numpy as np
 import pytest
 import torch
 
@@ -41,6 +42,12 @@ class TestCrossEntropyPlusDice:
         loss = SegmentationLoss(class_weights=[0.1, 0.7])
         assert loss(logits.float(), target).dtype == torch.float32
         assert loss(logits, target).item() == SegmentationLoss(class_weights=[0.1, 0.7])(logits, target).item()
+
+    @pytest.mark.parametrize("kind", [torch.tensor, np.array])
+    def test_fixed_weights_may_be_a_tensor_or_an_array(self, logits, target, kind):
+        given = SegmentationLoss(class_weights=kind([3.0, 2.0]))
+        assert given(logits, target).item() == SegmentationLoss(class_weights=[3, 2])(logits, target).item()
+        assert given.class_weights == (3, 2)
 
     def test_a_crop_of_background_is_finite(self):
         logits = torch.randn(1, 3, 2, 2, generator=torch.Generator().manual_seed(0)).requires_grad_()

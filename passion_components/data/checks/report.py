@@ -117,7 +117,10 @@ def check_datalist(
     if resample_to is not None and resample_to not in spec.modalities:
         raise ValueError(f"--resample-to {resample_to}: accepted: {', '.join(spec.modalities)}")
     scheme = datalist.label_scheme or spec.name
-    coded = spec.with_scheme(scheme)
+    try:
+        coded = spec.with_scheme(scheme)
+    except ValueError as error:
+        raise ValueError(f"{datalist.path}: {error}; correct label_scheme in the datalist") from None
     parts = datalist.parts(spec.modalities)
     listed = [(part, case) for part, cases in parts.items() for case in cases]
     tasks = [

@@ -76,7 +76,7 @@ class TestLabels:
         assert report.label_scheme == "brats2023"
         assert "holds the labels 4; accepted: 0, 1, 2, 3" in report.by_kind()[Kind.LABEL_VALUES][0].message
         drawn.scheme = "none"
-        with pytest.raises(ValueError, match="unknown label scheme 'none' of brats2020"):
+        with pytest.raises(ValueError, match="datalist.json: unknown label scheme 'none' of brats2020; .*; correct"):
             drawn.report()
 
     def test_an_image_in_place_of_a_label_map(self, drawn):
