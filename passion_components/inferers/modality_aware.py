@@ -67,7 +67,7 @@ class ModalityAwareInferer(SlidingWindowInferer):
         if sw_batch_size < 1:
             raise ValueError(f"sw_batch_size must be at least 1, got {sw_batch_size}")
         if isinstance(overlap, Sequence) or not 0 <= overlap < 1:
-            raise ValueError(f"overlap must be one number for all axes, in [0, 1), got {overlap}")
+            raise ValueError(f"overlap must be one number in [0, 1), got {overlap}")
         if mode not in MODES:
             raise ValueError(f"blending must be one of {', '.join(MODES)}, got {mode!r}")
         if windows not in WINDOWS:

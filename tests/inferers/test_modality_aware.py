@@ -277,7 +277,7 @@ class TestBlending:
     [
         ({"sw_batch_size": 0}, "sw_batch_size must be at least 1, got 0"),
         ({"overlap": 1.0}, r"in \[0, 1\), got 1.0"),
-        ({"overlap": [0.25, 0.5]}, r"overlap must be one number for all axes, in \[0, 1\), got \[0.25, 0.5\]"),
+        ({"overlap": [0.25, 0.5]}, r"overlap must be one number in \[0, 1\), got \[0.25, 0.5\]"),
         ({"overlap": "half"}, r"in \[0, 1\), got half"),
         ({"windows": "whole"}, "windows must be one of published, fitted, fitted_slices, got 'whole'"),
         ({"mode": "mean"}, "blending must be one of constant, gaussian, got 'mean'"),

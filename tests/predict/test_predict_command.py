@@ -179,7 +179,7 @@ class TestFailures:
             ([".", "--device", "abacus"], "--device abacus: accepted are cpu, cuda, and cuda:1"),
             ([".", "--device", "mps"], "--device mps: accepted are cpu, cuda, and cuda:1"),
             ([".", "--device", "cuda:99"], "--device cuda:99: "),
-            ([".", "--overlap", "2"], "overlap must be in [0, 1), got 2"),
+            ([".", "--overlap", "2"], "overlap must be one number in [0, 1), got 2"),
             ([".", "--min_component_share", "30"], "--min_component_share: expected a number from 0 "),
             ([".", "--ckpt", "gone.pt"], "no weights: looked for gone.pt; name a file with --ckpt"),
             ([".", "--label_scheme", "mine"], "--label_scheme mine: accepted: tcga_lgg"),
