@@ -12,6 +12,7 @@ from passion_components.data.layouts.name_words import (
     UNENHANCED,
     contrast_said,
     is_agent,
+    is_part_of_flair,
     plain_entities,
     starts_at,
     unclear,
@@ -98,9 +99,10 @@ def read_name(name: str, spec: DatasetSpec) -> ReadName:
     label_words = {spelling(word) for word in spec.label_words}
     pieces = _pieces(name, role_of.keys() | label_words)
     words = [_plain(word) for word, _ in pieces]
+    spelt = [role_of.get(word) for word in words]
     sequences = [
-        role if (role := role_of.get(word)) in of_role or index == len(words) - 1 else None
-        for index, word in enumerate(words)
+        role if role in of_role or index == len(words) - 1 or is_part_of_flair(words, spelt, index) else None
+        for index, role in enumerate(spelt)
     ]
     contrast = contrast_said(words, sequences)
     is_label = bool(words) and words[-1] in label_words
