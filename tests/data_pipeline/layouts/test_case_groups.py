@@ -192,7 +192,7 @@ class TestNothingIsLost:
     def test_a_folder_within_a_case_is_named(self, make):
         cases, scans = scanned(make("P/P_t1.nii", "P/old/P_t1.nii"))
         assert cases == {"P": {"t1": "P_t1.nii"}}
-        assert scans.warnings == ["P/old: skipped (1 images in it), P is itself a case"]
+        assert scans.warnings == ["P/old: skipped (1 images in it), P holds scans itself"]
 
 
 def test_a_datalist_of_another_data_set_is_called_that(tmp_path):
