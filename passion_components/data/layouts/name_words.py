@@ -76,11 +76,6 @@ def is_agent(word: str) -> bool:
     return (word.strip("+") or word) in _CONTRAST
 
 
-def is_part_of_flair(words: Sequence[str], sequences: Sequence[str | None], index: int) -> bool:
-    """Whether the word at ``index`` is T2 that FLAIR follows, which is FLAIR where a data set has no T2 as well."""
-    return sequences[index] == "t2" and _neighbours(words, sequences, index)[1] == "flair"
-
-
 def _neighbours(words: Sequence[str], sequences: Sequence[str | None], index: int) -> tuple[str | None, str | None]:
     """The sequences that the words before and after one spell, techniques passed over."""
     sides = (range(index - 1, -1, -1), range(index + 1, len(words)))

@@ -117,6 +117,14 @@ class TestOneReader:
         read = read_name(name, TCGA_LGG)
         assert (read.key, read.beginning, read.problem) == ("flair", "P", "")
 
+    def test_t2_aligned_to_flair_is_not_taken_for_flair(self):
+        read = read_name("P_t2_to_flair", TCGA_LGG)
+        assert (read.key, read.problem) == (None, "names flair and t2")
+
+    def test_flair_with_a_technique_is_not_t2_where_the_data_set_has_no_flair(self):
+        read = read_name("P_T2_FLAIR_AX", MYOPS2020)
+        assert (read.key, read.problem) == (None, "flair is none of bssfp, lge, t2")
+
     def test_a_minus_counts_in_the_description_of_a_series_too(self):
         assert described_roles("t1_tse_tra KM-", BRATS2020) == ({"t1"}, False)
         assert described_roles("t1_tse_tra KM+", BRATS2020) == ({"t1ce"}, True)
