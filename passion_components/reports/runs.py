@@ -108,9 +108,12 @@ def read_runs(words: Sequence[str]) -> list[Run]:
     A folder is called by its name; where several have the same one, by as many of its parents' as tell them apart.
 
     Raises:
-        RunError: no such folder, nothing of a run in it, or a damaged file.
+        RunError: no such folder, nothing of a run in it, or a damaged file; a folder twice under one name.
     """
     pairs = [_name_and_folder(word) for word in words]
+    for place, (name, folder) in enumerate(pairs):
+        if (name, folder.resolve()) in [(other, earlier.resolve()) for other, earlier in pairs[:place]]:
+            raise RunError(f"{folder}: is given twice{f' as {name!r}' if name else ''}; expected every run once")
     names = _names([folder for name, folder in pairs if not name])
     return [read_run(folder, name or names[folder], named=bool(name)) for name, folder in pairs]
 

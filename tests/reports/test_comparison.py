@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -92,8 +93,9 @@ class TestSettings:
 
     def test_scores_of_the_same_weights_are_no_repetition(self, make_run):
         folder = make_run("x", {"P1": 0.5})
-        with pytest.raises(RunError, match="holds scores of the same weights as .*x, also named 'a'"):
-            settings_of(read_runs([f"a={folder}", f"a={folder}"]))
+        copy = shutil.copytree(folder, folder.parent / "copy")
+        with pytest.raises(RunError, match="copy: holds scores of the same weights as .*x, also named 'a'"):
+            settings_of(read_runs([f"a={folder}", f"a={copy}"]))
 
     def test_repetitions_are_scored_alike(self, scored):
         made = [scored("x", overlap=0.5), scored("y", overlap=0.25)]

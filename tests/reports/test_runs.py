@@ -97,6 +97,13 @@ class TestReadRuns:
         runs = read_runs([str(make_run(f"{name}/test", {"P1": 0.5})) for name in ("a", "b")])
         assert [run.name for run in runs] == ["a/test", "b/test"]
 
+    @pytest.mark.parametrize(("name", "said"), [("", "is given twice;"), ("x=", "is given twice as 'x';")])
+    def test_a_folder_that_is_given_twice_is_no_repetition(self, make_run, name, said):
+        run = make_run("a", {"P1": 0.5})
+        with pytest.raises(RunError, match=said):
+            read_runs([f"{name}{run}", f"{name}{run}/"])
+        assert [each.name for each in read_runs([f"{name}{run}", f"y={run}"])] == [name.rstrip("=") or "a", "y"]
+
     def test_a_missing_or_foreign_folder_is_refused(self, tmp_path):
         with pytest.raises(RunError, match="nowhere: no such folder; expected an output_dir"):
             read_runs(["nowhere"])

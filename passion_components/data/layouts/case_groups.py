@@ -10,10 +10,8 @@ from pathlib import Path
 
 from passion_components.data.layouts.dicom_sequences import sort_series
 from passion_components.data.layouts.file_names import ReadName, read_file_name, read_name
+from passion_components.data.layouts.folder_names import FOLDERS_WITHIN_A_CASE, depth_of_xnat_scan
 from passion_components.datasets import DatasetSpec
-
-FOLDERS_WITHIN_A_CASE = ("anat", "dicom", "dcm", "nifti", "nii", "mri", "images", "scans", "resources", "files")
-
 
 _MODALITY = ("", "mr", "mri", "mrt")
 """What the name of a sequence's folder may begin with, as Orthanc writes it."""
@@ -53,8 +51,8 @@ def group_by_folder(
 
     Folders like ``anat`` or ``dicom``, and folders named like a sequence, belong to what they lie in; a folder named
     like a sequence directly in ``source`` is one only where no other folder beside it holds scans. So do ``1_T1`` and
-    ``2_FLAIR`` beside each other, numbered as series are. A folder of DICOM files whose name, and those above it, tell
-    no sequence gives the series in it, sorted by their headers.
+    ``2_FLAIR`` beside each other, numbered as series are, and ``SCANS/2/NIFTI`` of XNAT. A folder of DICOM files whose
+    name, and those above it, tell no sequence gives the series in it, sorted by their headers.
 
     Args:
         images: as of :func:`~passion_components.data.reading.image_files.images_below`.
@@ -79,8 +77,9 @@ def group_by_folder(
     for place, series in sort_series(by_header, source, spec, chosen or {}, [] if lost is None else lost).items():
         reads |= {each.path: each.read for each in series}
         parts_of |= {each.path: place.relative_to(source).parts for each in series}
-    numbered = _numbered_series(parts_of.values(), spec)
-    if lost is not None and (names := sorted(folder[0] for folder in numbered if len(folder) == 1)):
+    numbered = _numbered_series(parts_of.values(), spec) | _series_of_xnat(reads, parts_of)
+    in_source = {folder for folder in numbered if {each.lower() for each in folder[:-1]} <= set(FOLDERS_WITHIN_A_CASE)}
+    if lost is not None and (names := sorted(folder[-1] for folder in in_source)):
         lost.append(f"{source}: {', '.join(names)} are taken as series of one case, by their numbers")
 
     def is_within(parts: tuple[str, ...], depth: int) -> bool:
@@ -122,9 +121,27 @@ def _numbered_series(folders: Iterable[tuple[str, ...]], spec: DatasetSpec) -> s
     }
 
 
+def _series_of_xnat(reads: Mapping[Path, ReadName], parts_of: Mapping[Path, tuple[str, ...]]) -> set[tuple[str, ...]]:
+    """The folders of XNAT that are series of one case: none shows two sequences, those of a session together do.
+
+    Series that were told by their headers have the folder of their case already.
+    """
+    shown: dict[tuple[str, ...], list[str]] = defaultdict(list)
+    for image, read in reads.items():
+        depth = None if read.header else depth_of_xnat_scan(parts_of[image])
+        if depth is not None:
+            shown[parts_of[image][: depth + 1]] += [str(read.key)] if read.is_scan else []
+    sessions: dict[tuple[str, ...], set[str]] = defaultdict(set)
+    for folder, keys in shown.items():
+        sessions[folder[:-1]].update(keys)
+    is_xnat = all(len(keys) < 2 for keys in shown.values()) and any(len(keys) > 1 for keys in sessions.values())
+    return set(shown) if is_xnat else set()
+
+
 def _is_opaque(image: Path, read: ReadName) -> bool:
-    """Whether this is a folder of DICOM files whose name tells no sequence."""
-    return read.key is None and not read.has_sequence and image.is_dir()
+    """Whether this is a folder of DICOM files whose name tells no sequence, or, as OsiriX and Horos write it, no more
+    than the description and number of a series (``FLAIR_long_501``)."""
+    return read.key is None and (not read.has_sequence or image.name[-1].isdecimal()) and image.is_dir()
 
 
 def _named_above(folder: Path, source: Path, spec: DatasetSpec) -> tuple[tuple[str, ...], ReadName] | None:

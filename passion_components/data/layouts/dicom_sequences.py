@@ -10,6 +10,7 @@ from tempfile import TemporaryDirectory
 
 from passion_components.data.errors import CaseError
 from passion_components.data.layouts.file_names import ReadName, described_roles
+from passion_components.data.layouts.folder_names import depth_of_xnat_scan
 from passion_components.data.reading.dicom_headers import Image, called, read_headers
 from passion_components.datasets import DatasetSpec, roles
 
@@ -83,9 +84,19 @@ def _place(folder: Path, source: Path, found: Mapping[Path, Sequence[Series]]) -
     disc = next((up for up in above if any(file.name.upper() == "DICOMDIR" for file in up.iterdir())), None)
     if disc is not None or len(found[folder]) > 1 or folder == source:
         return disc or folder
-    beside = [series[0].study for other, series in found.items() if other.parent == folder.parent and len(series) == 1]
+    around = _around(folder, source)
+    beside = [
+        series[0].study for other, series in found.items() if len(series) == 1 and _around(other, source) == around
+    ]
     own_studies = len(set(beside)) == len(beside) > 1
-    return folder if own_studies or (folder.parent == source and len(beside) == 1) else folder.parent
+    return folder if own_studies or (around == source and len(beside) == 1) else around
+
+
+def _around(folder: Path, source: Path) -> Path:
+    """The folder around folders of one series each."""
+    parts = folder.relative_to(source).parts
+    depth = depth_of_xnat_scan(parts)
+    return folder.parent if depth is None else source.joinpath(*parts[:depth])
 
 
 def _choose(series: Sequence[Series], chosen: Mapping[str, int]) -> list[Series]:

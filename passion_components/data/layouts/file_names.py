@@ -19,6 +19,8 @@ from passion_components.data.layouts.name_words import (
 from passion_components.data.reading.image_files import stem
 from passion_components.datasets import DatasetSpec, roles, spelling, vocabulary
 
+_T2_FLAIR = {"t2", "flair"}
+"""Together they name FLAIR, whichever of them a data set has."""
 _LESIONS = ("tumor", "tumour", "lesion")
 _OTHER_MASKS = ("brain", "skull", "head", "bet")
 _BRACKETS = "()[]{}"
@@ -98,10 +100,9 @@ def read_name(name: str, spec: DatasetSpec) -> ReadName:
     label_words = {spelling(word) for word in spec.label_words}
     pieces = _pieces(name, role_of.keys() | label_words)
     words = [_plain(word) for word, _ in pieces]
-    sequences = [
-        role if (role := role_of.get(word)) in of_role or index == len(words) - 1 else None
-        for index, word in enumerate(words)
-    ]
+    spelt = [role_of.get(word) for word in words]
+    counted = of_role.keys() | (_T2_FLAIR if set(spelt) >= _T2_FLAIR else set())
+    sequences = [role if role in counted or index == len(words) - 1 else None for index, role in enumerate(spelt)]
     contrast = contrast_said(words, sequences)
     is_label = bool(words) and words[-1] in label_words
     of_label = range(len(words) - 1 - (words[-2:-1] != [] and words[-2] in _LESIONS), len(words)) if is_label else ()
@@ -164,7 +165,7 @@ def _decide(
     found: set[str], contrast: Sequence[bool | None], is_label: bool, ends_so: bool, of_role: Mapping[str, str]
 ) -> tuple[str | None, str]:
     """The modality that is named by roles, or why that is not clear; ``of_role`` names modalities by role."""
-    if found == {"t2", "flair"}:
+    if found == _T2_FLAIR:
         found = {"flair"}
     if found and found <= {"t1", "t1ce"} and (True in contrast or "t1ce" in found):
         if False in contrast:

@@ -112,7 +112,9 @@ def _holding_cases(scans: ScanFolder, source: Path, groups: Sequence[Group]) -> 
         where, count = "/".join(group.folder), len(group.images)
         if around is not None:
             case = around.folder[-1] if around.folder else source.resolve().name
-            scans.warnings.append(f"{where}: skipped ({count} images in it), {case} is itself a case")
+            lost = any(_is_lost(image, read) or image.is_dir() for image, read in group.images.items())
+            lines = scans.warnings if lost else scans.notes
+            lines.append(f"{where}: skipped ({count} images in it), {case} holds scans itself")
         elif (
             has_scans
             or len(groups) == 1

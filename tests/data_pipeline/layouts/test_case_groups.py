@@ -109,6 +109,18 @@ class TestPatientsAreNotMixed:
         assert told(found.cases)["E1"] == {"label": "MASK.nii.gz", "t1": "T1.nii.gz", "t1ce": "T1GD.nii.gz"}
         assert sorted(told(found.cases)) == ["E1", "E2"] and found.notes == []
 
+    def test_folders_that_are_numbers_of_series_are_of_one_case(self, make):
+        """As XNAT exports them; a session may have lost all sequences but one."""
+        series = ("S1/SCANS/2/NIFTI/t1.nii", "S1/SCANS/5/NIFTI/flair.nii", "S2/SCANS/2/NIFTI/t1.nii")
+        root = make(*(f"a/{name}" for name in series))
+        cases, scans = scanned(root / "a")
+        assert {name: sorted(case) for name, case in cases.items()} == {"S1": ["flair", "t1"], "S2": ["t1"]}
+        assert scans.warnings == []
+
+    def test_folders_that_are_numbers_of_patients_are_cases(self, make):
+        root = make(*(f"scans/{name}.nii" for name in ("002/NIFTI/t1", "002/NIFTI/flair", "003/NIFTI/flair")))
+        assert {name: len(case) for name, case in scanned(root)[0].items()} == {"002": 2, "003": 1}
+
     def test_folders_that_begin_with_the_modality_are_of_one_case(self, make):
         root = make("P1/MRT Kopf/MR t1_mprage/t1.nii", "P1/MRT Kopf/MR flair/flair.nii", "P2/MRT Kopf/MR t1/t1.nii")
         assert {name: len(case) for name, case in scanned(root)[0].items()} == {"P1_MRT Kopf": 2, "P2_MRT Kopf": 1}
@@ -180,7 +192,7 @@ class TestNothingIsLost:
     def test_a_folder_within_a_case_is_named(self, make):
         cases, scans = scanned(make("P/P_t1.nii", "P/old/P_t1.nii"))
         assert cases == {"P": {"t1": "P_t1.nii"}}
-        assert scans.warnings == ["P/old: skipped (1 images in it), P is itself a case"]
+        assert scans.warnings == ["P/old: skipped (1 images in it), P holds scans itself"]
 
 
 def test_a_datalist_of_another_data_set_is_called_that(tmp_path):

@@ -142,6 +142,27 @@ class TestStudies:
         write_series(tmp_path / "B", 1, "T1", study="1.2")
         assert found(tmp_path) == ({"A": {"flair": "A/#1"}, "B": {"t1": "B/#1"}}, [])
 
+    @pytest.mark.parametrize("inside", ["SCANS/{}/DICOM", "scans/{}-Serie_{}/resources/DICOM/files"])
+    def test_series_as_xnat_exports_them_are_of_one_case(self, tmp_path, inside):
+        for session in ("S1", "S2"):
+            for number, description, tags in ((2, "AX T1", T1), (5, "AX T2 FLAIR", FLAIR)):
+                folder = tmp_path / session / inside.format(number, number)
+                write_series(folder, number, description, study=f"1.{session[1]}", **tags)
+        cases, failures = found(tmp_path)
+        assert {name: sorted(case) for name, case in cases.items()} == {"S1": ["flair", "t1"], "S2": ["flair", "t1"]}
+        assert failures == []
+
+    def test_patients_in_folders_like_those_of_xnat_are_not_mixed(self, tmp_path):
+        for number, description, tags in ((2, "AX T1", T1), (5, "AX T2 FLAIR", FLAIR)):
+            write_series(tmp_path / f"scans/{number}/DICOM", number, description, study=f"1.{number}", **tags)
+        assert sorted(found(tmp_path)[0]) == ["2", "5"]
+
+    def test_folders_named_by_description_and_number_of_a_series(self, tmp_path):
+        """As OsiriX and Horos export them."""
+        for number, description, tags in ((2, "T1W_SE", T1), (5, "FLAIR_long", FLAIR)):
+            write_series(tmp_path / f"Doe_J/Head/{description}_{number}01", number, description, **tags)
+        assert {name: sorted(case) for name, case in found(tmp_path)[0].items()} == {"Head": ["flair", "t1"]}
+
     def test_two_studies_in_one_folder_are_not_mixed(self, tmp_path):
         write_series(tmp_path / "P1", 1, "FLAIR", study="1.1")
         write_series(tmp_path / "P1", 2, "T1", study="1.2")

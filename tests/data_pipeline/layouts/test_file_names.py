@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from passion_components.data.layouts.file_names import described_roles, read_file_name, read_name
-from passion_components.datasets import BRATS2020, MYOPS2020
+from passion_components.datasets import BRATS2020, MYOPS2020, TCGA_LGG
 
 
 class TestOneReader:
@@ -111,6 +111,19 @@ class TestOneReader:
     def test_initials_that_are_a_word_of_contrast_are_no_label_map(self):
         read = read_name("gd_01_LGE", MYOPS2020)
         assert (read.key, read.beginning) == ("lge", "gd_01")
+
+    @pytest.mark.parametrize("name", ["P_T2_FLAIR", "P_t2_space_flair", "P_t2_tirm_tra_dark-fluid", "P_AX_T2_FLAIR"])
+    def test_t2_before_flair_is_flair_where_the_data_set_has_no_t2(self, name):
+        read = read_name(name, TCGA_LGG)
+        assert (read.key, read.beginning, read.problem) == ("flair", "P", "")
+
+    def test_t2_aligned_to_flair_is_not_taken_for_flair(self):
+        read = read_name("P_t2_to_flair", TCGA_LGG)
+        assert (read.key, read.problem) == (None, "names flair and t2")
+
+    def test_flair_with_a_technique_is_not_t2_where_the_data_set_has_no_flair(self):
+        read = read_name("P_T2_FLAIR_AX", MYOPS2020)
+        assert (read.key, read.problem) == (None, "flair is none of bssfp, lge, t2")
 
     def test_a_minus_counts_in_the_description_of_a_series_too(self):
         assert described_roles("t1_tse_tra KM-", BRATS2020) == ({"t1"}, False)

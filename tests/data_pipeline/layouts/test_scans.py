@@ -48,7 +48,7 @@ class TestScanFolder:
             monkeypatch.chdir(root / "P7")
             scans = find_scan_cases(folder, BRATS2020)
             assert scans.cases == [{"case": "P7", "t1": str(root / "P7" / "x_t1.nii")}]
-            assert scans.warnings == ["old: skipped (1 images in it), P7 is itself a case"]
+            assert scans.warnings == ["old: skipped (1 images in it), P7 holds scans itself"]
 
     def test_other_images_are_ignored_and_named(self, make):
         scans = find_scan_cases(make(*brats_case("P", ("t1", "seg")), "P/P_lge.nii.gz", "atlas.nii"), BRATS2020)
@@ -194,6 +194,13 @@ class TestCasesSideBySide:
         assert [case["case"] for case in scans.cases] == ["h_101", "h_102"]
         assert [case for case, _ in scans.failures] == ["h_103"]
         assert "train25_gd/h_101_gd.nii: ignored, lies outside the folders of the cases" in scans.notes
+
+    def test_earlier_predictions_in_a_folder_among_them_are_a_note(self, make):
+        """As after ``passion predict SCANS --out SCANS/out``."""
+        root = make("a_t1.nii", "b_t1.nii", "out/a/a_seg.nii.gz", "out/a/a_probabilities.nii.gz")
+        scans = find_scan_cases(root, BRATS2020)
+        assert [case["case"] for case in scans.cases] == ["a", "b"] and scans.warnings == []
+        assert scans.notes == [f"out/a: skipped (2 images in it), {root.name} holds scans itself"]
 
     def test_images_of_none_of_them_are_noted(self, make):
         scans = find_scan_cases(make("101_C0.nii.gz", "102_C0.nii.gz", "102_gd.nii.gz", "atlas_gd.nii.gz"), MYOPS2020)
