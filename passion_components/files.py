@@ -84,6 +84,12 @@ def read_text(path: Path) -> str:
         raise ValueError(f"{path}: is not a text file in UTF-8; save it as that, a table as CSV UTF-8") from None
 
 
+def file_in_the_way(path: Path | str) -> Path:
+    """The file that stands where a folder is wanted: the path itself or what should be a folder around it."""
+    path = Path(path)
+    return next((each for each in (path, *path.parents) if each.is_file()), path)
+
+
 def write_text_atomically(path: Path | str, text: str) -> None:
     """Write a text file, see :func:`write_atomically`."""
 

@@ -9,6 +9,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from passion_components import __version__
+from passion_components.files import file_in_the_way
 
 COMMANDS = {
     "phantom": "Draw phantoms: images and label maps made on the spot.",
@@ -95,6 +96,10 @@ def main() -> None:
     """Run ``passion``; what is wrong with its input is told in one line, with exit code 1."""
     try:
         app()
+    except (FileExistsError, NotADirectoryError) as error:
+        file = file_in_the_way(str(error.filename))
+        typer.echo(f"error: {file}: is a file; expected a folder: give another name", err=True)
+        raise SystemExit(1) from None
     except (ValueError, OSError) as error:
         typer.echo(f"error: {error}", err=True)
         raise SystemExit(1) from None

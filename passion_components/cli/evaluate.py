@@ -10,6 +10,7 @@ import typer
 from passion_components.cli.progress import progress
 from passion_components.data.outputs import check_replaceable
 from passion_components.datasets import DATASETS, dataset_spec
+from passion_components.engines.failures import try_folder
 from passion_components.files import write_text_atomically
 from passion_components.metrics.book import CSV_MARK, SUMMARY_MARK
 from passion_components.metrics.label_maps import pair_label_maps, score_pairs
@@ -58,6 +59,8 @@ def evaluate(
     pairs = pair_label_maps(pred, label, spec.label_words)
     if pairs.without_label:
         typer.echo(f"note: not scored, in {pred} only: {', '.join(pairs.without_label)}", err=True)
+    if out is not None:
+        try_folder(out)
     names = [name.strip() for name in metrics.split(",")]
     with progress("scoring", len(pairs.files)) as update:
         book, failures = score_pairs(pairs, spec, policy=policy, metrics=names, progress=lambda: update(advance=1))

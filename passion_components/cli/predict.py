@@ -17,10 +17,11 @@ from tqdm.contrib.logging import logging_redirect_tqdm
 
 from passion_components.data.case_names import checked_case_name
 from passion_components.data.errors import UserError
-from passion_components.data.layouts.file_names import named_otherwise, read_file_name
+from passion_components.data.layouts.case_groups import case_of_file
+from passion_components.data.layouts.file_names import named_otherwise
 from passion_components.data.layouts.scans import ScanFolder
 from passion_components.data.lists.scan_cases import find_scan_cases
-from passion_components.data.reading.image_files import split_index, stem
+from passion_components.data.reading.image_files import is_image, split_index
 from passion_components.datasets import DATASETS, DatasetSpec
 from passion_components.engines.failures import error_line
 from passion_components.engines.runs import CasesFailed
@@ -177,6 +178,9 @@ def _own_gpu() -> str | None:
 def _found(words: Sequence[str], spec: DatasetSpec, series: str) -> ScanFolder:
     """The cases of ``SCANS``, or the one of ``--t1 FILE`` and so on."""
     if len(words) == 1 and not words[0].startswith("--"):
+        if Path(words[0]).is_file() and is_image(Path(words[0])):
+            accepted = " or ".join(f"--{name}" for name in spec.modalities)
+            raise UserError(f"{words[0]}: is one file; say which sequence it shows, by {accepted} before it")
         return find_scan_cases(words[0], spec, series)
     files = dict(_by_name(words, spec))
     check_sequences(files, spec)
@@ -185,7 +189,7 @@ def _found(words: Sequence[str], spec: DatasetSpec, series: str) -> ScanFolder:
         if not path.exists():
             raise FileNotFoundError(f"--{name} {file}: no such file")
     first = split_index(next(iter(files.values())))[0]
-    case = checked_case_name(read_file_name(first.absolute(), spec).beginning or stem(first), str(first))
+    case = checked_case_name(case_of_file(first.absolute(), spec), str(first))
     ordered = {name: str(Path(files[name]).absolute()) for name in spec.modalities if name in files}
     warnings = [
         f"{case}: {file} is given as {name}, but its name says {other}"

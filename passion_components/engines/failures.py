@@ -24,6 +24,7 @@ import torch
 from monai.utils import OptionalImportError
 
 from passion_components.data.errors import UserError, chain, memory_wanted
+from passion_components.files import file_in_the_way
 
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 _NO_RIGHT = (errno.EROFS, errno.EACCES, errno.EPERM)
@@ -182,7 +183,9 @@ def try_folder(folder: Path | str) -> None:
         finally:
             trial.unlink(missing_ok=True)
     except (FileExistsError, NotADirectoryError) as error:
-        raise UserError(f"{error.filename or folder}: is a file; name a folder for the output") from error
+        raise UserError(
+            f"{file_in_the_way(error.filename or folder)}: is a file; name a folder for the output"
+        ) from error
     except OSError as error:
         raise UserError(disk_line(error, folder) or f"{folder}: cannot be written: {error.strerror}") from error
 

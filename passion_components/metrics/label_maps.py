@@ -121,14 +121,18 @@ def _read(case: str, file: Path, spec: DatasetSpec) -> MetaTensor:
 def _by_case(folder: Path | str, label: re.Pattern[str]) -> dict[str, Path]:
     """Case -> label map, for the label maps in a folder."""
     if not Path(folder).is_dir():
-        raise ValueError(f"{folder}: no such folder; expected one with label maps, <case>.nii.gz or <case>_seg.nii.gz")
+        why = "is a file" if Path(folder).exists() else "no such folder"
+        raise ValueError(f"{folder}: {why}; expected one with label maps, <case>.nii.gz or <case>_seg.nii.gz")
     stems = {file: stem(file) for file in images_below(Path(folder)) if file.is_file() and is_nifti(file)}
     named = {file: name for file, name in stems.items() if label.search(name)}
     found: dict[str, Path] = {}
     for file, name in (named or stems).items():
         case = label.sub("", name)
         if case in found:
-            raise ValueError(f"{folder}: case {case} occurs twice, {found[case]} and {file}; leave one of them")
+            raise ValueError(
+                f"{folder}: case {case} occurs twice, {found[case]} and {file}; leave one of them, or name every file "
+                f"after its case"
+            )
         found[case] = file
     if not found:
         raise ValueError(f"{folder}: holds no NIfTI file; expected <case>.nii.gz or <case>_seg.nii.gz")

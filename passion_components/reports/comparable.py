@@ -120,7 +120,7 @@ def unknown_repetitions(runs: Sequence[Run]) -> list[str]:
 
 def words(value: Any) -> str:
     """A value of a description in words."""
-    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+    return (", ".join(map(str, value)) or "none") if isinstance(value, list) else str(value)
 
 
 def _check_one(run: Run, first: Run, key: str, here: Any, there: Any) -> None:

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 from passion_components.data.errors import UserError
 from passion_components.datasets import DATASETS
 from passion_components.engines.earlier_versions import as_now
+from passion_components.files import read_text
 from passion_components.metrics.book import ScoreRow
 from passion_components.metrics.metric import METRICS
 from passion_components.modalities import subset_name
@@ -207,8 +208,8 @@ def _rows(path: Path, columns: Sequence[str]) -> Iterator[list[str]]:
         return
     texts = {"case", "subset", "region", "metric", "name", "modality"}
     try:
-        lines = list(csv.reader(path.read_text(encoding="utf-8").splitlines()))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        lines = list(csv.reader(read_text(path).splitlines()))
+    except (OSError, ValueError, csv.Error) as error:
         raise RunError(f"{path}: cannot be read ({error}); expected a CSV of {','.join(columns)}") from None
     if not lines or lines[0] != list(columns):
         raise RunError(f"{path}: begins with {','.join(lines[0] if lines else [])!r}; expected {','.join(columns)}")
@@ -231,7 +232,7 @@ def _is_number(text: str) -> bool:
 
 def _read_json(path: Path) -> dict[str, Any]:
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(read_text(path))
     except (OSError, ValueError) as error:
         raise RunError(f"{path}: cannot be read as JSON ({' '.join(str(error).split())}); write it again") from None
     if not isinstance(content, dict):

@@ -323,6 +323,17 @@ class TestEvaluate:
         )
         assert "| WT | 100.00 | 0.00 | 1 |" in printed.out
 
+    def test_a_file_for_the_output_is_refused_before_anything_is_scored(self, labels, data, capsys, monkeypatch):
+        file = next(labels.iterdir())
+        arguments = ("--pred", labels, "--label", data, "--dataset", "brats2020", "--out", file)
+        monkeypatch.setattr("passion_components.cli.evaluate.score_pairs", None)
+        assert f"{file}: is a file; name a folder" in error_line(capsys, monkeypatch, "evaluate", *arguments)
+
+    def test_a_file_in_place_of_a_folder_is_told_in_words(self, tmp_path, capsys, monkeypatch):
+        (tmp_path / "file").write_text("")
+        arguments = ("phantom", "brain", "--cases", "1", "--out", tmp_path / "file" / "sub")
+        assert f"error: {tmp_path}/file: is a file; expected a folder" in error_line(capsys, monkeypatch, *arguments)
+
     def test_an_unknown_metric_is_refused(self, labels, data, capsys, monkeypatch):
         arguments = ("evaluate", "--pred", labels, "--label", labels, "--dataset", "brats2020", "--metrics", "iou")
         assert "metrics must be among dice, hd95, hd, got iou" in error_line(capsys, monkeypatch, *arguments)

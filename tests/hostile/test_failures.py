@@ -171,7 +171,7 @@ class TestFolder:
 
     def test_a_file_above_it(self, tmp_path):
         (tmp_path / "out").touch()
-        with pytest.raises(UserError, match="is a file; name a folder for the output"):
+        with pytest.raises(UserError, match="/out: is a file; name a folder for the output"):
             try_folder(tmp_path / "out" / "below")
 
     def test_no_right_to_write(self, tmp_path, monkeypatch):

@@ -69,6 +69,10 @@ class TestPairs:
             (["label/a.nii.gz"], "pred: no such folder"),
             (["pred/notes.nii.txt", "label/a.nii.gz"], "pred: holds no NIfTI file"),
             (["pred/x/a.nii.gz", "pred/y/a.nii.gz", "label/a.nii.gz"], "case a occurs twice"),
+            (
+                ["pred/a/seg.nii", "pred/b/seg.nii", "label/a.nii"],
+                "case seg occurs twice.* name every file after its case",
+            ),
             (["pred/a.nii.gz", "label/b.nii.gz"], r"no case is both in .*pred \(a\) and in .*label \(b\)"),
         ],
     )

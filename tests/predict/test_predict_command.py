@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import shutil
 import subprocess
 import sys
 
@@ -51,6 +52,17 @@ class TestWhatComesOut:
         found = (out / "P1/P1_seg.nii.gz").read_bytes()
         passion(scans, "--force")
         assert (out / "P1/P1_seg.nii.gz").read_bytes() == found
+
+    def test_files_that_name_no_case_are_of_their_folder(self, passion, scans, out):
+        for case in ("P0", "P1"):
+            shutil.copy(scans / case / f"{case}_t1.nii.gz", scans / case / "t1.nii.gz")
+            assert passion("--t1", scans / case / "t1.nii.gz").exit_code == 0
+        assert sorted(path.parent.name for path in out.rglob("*_seg.nii.gz")) == ["P0", "P1"]
+
+    def test_one_file_alone_is_asked_for_its_sequence(self, passion, scans):
+        result = passion(scans / "P1/P1_t1.nii.gz")
+        assert result.exit_code == 2
+        assert "is one file; say which sequence it shows, by --t1 or --flair or --t1ce before it" in result.output
 
     def test_a_file_that_is_named_like_another_sequence_is_told(self, passion, scans):
         file = scans / "P1/P1_flair.nii.gz"

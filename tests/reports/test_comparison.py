@@ -140,6 +140,10 @@ class TestComparable:
         assert f"Note: {key} differs: 1 (a, b); 2 (c)" in table.caption
         assert remarks(runs[:2]) == []
 
+    def test_an_empty_list_is_said_to_be_one(self, scored):
+        runs = read_runs([str(scored("a", unpredicted=["P1"])), str(scored("b", unpredicted=[]))])
+        assert remarks(runs) == ["unpredicted differs: P1 (a); none (b)"]
+
     def test_a_share_of_components_that_is_not_recorded_was_none(self, scored):
         folders = [scored("a"), scored("b", min_component_share=0.0), scored("c", min_component_share=0.3)]
         runs = read_runs(list(map(str, folders)))

@@ -79,6 +79,13 @@ class TestReadRun:
             read_run(folder, "a")
         assert message in str(caught.value) and file in str(caught.value) and "\n" not in str(caught.value)
 
+    @pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+    def test_files_that_excel_or_notepad_has_saved_are_read(self, make_run, encoding):
+        folder = make_run("a", {"P1": 0.5})
+        for file in (folder / "metrics.csv", folder / "summary.json"):
+            file.write_text(file.read_text(encoding="utf-8"), encoding=encoding)
+        assert read_run(folder, "a").scores[ScoreKey("P1", "t1+flair", "lesion", "dice")] == pytest.approx(0.4)
+
     def test_an_unknown_metric_is_refused(self, make_run):
         folder = make_run("a", {"P1": 0.5})
         path = folder / "summary.json"

@@ -11,6 +11,7 @@ from pathlib import Path
 from passion_components.data.layouts.dicom_sequences import sort_series
 from passion_components.data.layouts.file_names import ReadName, read_file_name, read_name
 from passion_components.data.layouts.folder_names import FOLDERS_WITHIN_A_CASE, depth_of_xnat_scan
+from passion_components.data.reading.image_files import stem
 from passion_components.datasets import DatasetSpec
 
 _MODALITY = ("", "mr", "mri", "mrt")
@@ -95,6 +96,14 @@ def group_by_folder(
         inner = tuple(parts[depth] for depth in range(len(kept), len(parts)) if not is_within(parts, depth))
         groups.setdefault((*kept, *inner), Group((*kept, *inner))).images[image] = read
     return [groups[folder] for folder in sorted(groups)]
+
+
+def case_of_file(file: Path, spec: DatasetSpec) -> str:
+    """The case that an absolute path alone tells: what the file's name begins with, else the nearest folder around it
+    that is named neither like a sequence nor like ``anat`` or ``dicom``."""
+    folders = (above.name for above in file.parents if above.name and not _is_within_a_case(above.name, spec))
+    beginning = "" if _is_within_a_case(stem(file), spec) else read_file_name(file, spec).beginning
+    return beginning or next(folders, stem(file))
 
 
 def _numbered_series(folders: Iterable[tuple[str, ...]], spec: DatasetSpec) -> set[tuple[str, ...]]:

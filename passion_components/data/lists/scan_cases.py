@@ -26,9 +26,7 @@ def find_scan_cases(dataset_dir: Path | str, spec: DatasetSpec, series: str = ""
         return _listed(Datalist(path), spec)
     if not path.is_dir():
         found = "is a file" if path.exists() else "no such folder"
-        raise FileNotFoundError(
-            f"{dataset_dir}: {found}; dataset_dir must be a folder of cases, one case's folder, or a datalist"
-        )
+        raise FileNotFoundError(f"{dataset_dir}: {found}; expected a folder of cases, one case's folder, or a datalist")
     return find_in_folder(path, spec, series)
 
 

@@ -23,6 +23,7 @@ _OLD_DICOM = re.compile(rb"[\x02\x08]\0[\0-\xff]\0(CS|UI|UL|OB|[\0-\xff]{2}\0\0)
 _LOOK_LIKE_IMAGES = re.compile(
     r"(\.nii\.(gzip|bz2|zip|xz|zst)|\.mg[zh]|\.(img|hdr)(\.gz)?|\.dcm(\.gz)?|\.ima|\.mnc|\.gipl|\.par)$", re.IGNORECASE
 )
+_ARCHIVE = re.compile(r"(?<!\.nii)\.(zip|7z|rar|tgz|tar(\.(gz|bz2|xz|zst))?)$", re.IGNORECASE)
 _MAX_NAMED = 5
 
 
@@ -102,16 +103,21 @@ def images_below(folder: Path, lost: list[str] | None = None) -> Iterator[Path]:
 
 
 def _lost_among(files: list[Path], *, in_series: bool) -> list[str]:
-    """A line for links without a target, one for each file that only looks like an image, one for stray DICOM files."""
+    """A line for each link without a target and each file that only looks like an image, one for stray DICOM files, one
+    for archives."""
     lines = [f"{file}: is a link to a file that is not there; not used" for file in files if not file.exists()]
     files = sorted(file for file in files if file.is_file())
     dicom = [file for file in files if is_dicom(file)]
     if dicom and not in_series:
-        named = ", ".join(file.name for file in dicom[:_MAX_NAMED]) + (", ..." if len(dicom) > _MAX_NAMED else "")
+        count = "1 DICOM file" if len(dicom) == 1 else f"{len(dicom)} DICOM files"
         lines.append(
-            f"{dicom[0].parent}: {len(dicom)} DICOM {'file' if len(dicom) == 1 else 'files'} ({named}) not used; give "
-            f"every series a folder of its own, named like its sequence and without other images"
+            f"{dicom[0].parent}: {count} ({_named(dicom)}) not used; "
+            f"give every series a folder of its own, named like its sequence and without other images"
         )
+    archives = [file for file in files if _ARCHIVE.search(file.name)]
+    if archives:
+        count = "1 archive" if len(archives) == 1 else f"{len(archives)} archives"
+        lines.append(f"{archives[0].parent}: {count} ({_named(archives)}) not looked into; unpack what holds scans")
     names = {file.name.lower() for file in files[0].parent.iterdir()} if files else set()
     for file in files:
         pair = file.name.lower().replace(".hdr", ".img")
@@ -122,6 +128,11 @@ def _lost_among(files: list[Path], *, in_series: bool) -> list[str]:
         ):
             lines.append(f"{file}: looks like an image but is not read, not used; accepted: {ACCEPTED_IMAGES}")
     return lines
+
+
+def _named(files: list[Path]) -> str:
+    """The names of the first files."""
+    return ", ".join(file.name for file in files[:_MAX_NAMED]) + (", ..." if len(files) > _MAX_NAMED else "")
 
 
 def stem(path: Path) -> str:

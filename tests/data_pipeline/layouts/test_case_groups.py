@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from passion_components.data.errors import UserError
+from passion_components.data.layouts.case_groups import case_of_file
 from passion_components.data.lists.datalist import Datalist
 from passion_components.data.lists.prepare import find_cases
 from passion_components.data.lists.scan_cases import find_scan_cases
@@ -158,7 +159,36 @@ class TestPatientsAreNotMixed:
         assert told(found.cases) == {"patA_study1": {"t1": "study1_t1.nii", "label": "study1_seg.nii"}}
 
 
+class TestCaseOfFile:
+    @pytest.mark.parametrize(
+        ("file", "case"),
+        [
+            ("/data/pat1/t1.nii.gz", "pat1"),
+            ("/data/pat1/anat/T1w.nii.gz", "pat1"),
+            ("/data/pat1/FLAIR/dicom", "pat1"),
+            ("/data/pat1/DICOM/t1", "pat1"),
+            ("/data/pat1/MY_t1.nii.gz", "MY"),
+            ("/data/pat1/scan.nii.gz", "scan"),
+            ("/t1.nii.gz", "t1"),
+        ],
+    )
+    def test_a_name_that_tells_no_case_leaves_it_to_the_folder(self, file, case):
+        assert case_of_file(Path(file), BRATS2020) == case
+
+
 class TestNothingIsLost:
+    def test_archives_are_named_in_one_line_for_a_folder(self, make):
+        root = make("P/P_t2.nii", "P/P_flair.zip", "P/P_t1.tar.gz", "P/P_t1ce.nii.zip", "Q.7z")
+        _, scans = scanned(root)
+        assert [line for line in scans.warnings if "looked into" in line] == [
+            f"{root}: 1 archive (Q.7z) not looked into; unpack what holds scans",
+            f"{root}/P: 2 archives (P_flair.zip, P_t1.tar.gz) not looked into; unpack what holds scans",
+        ]
+
+    def test_a_folder_of_archives_alone_says_why_it_has_no_scans(self, make):
+        with pytest.raises(FileNotFoundError, match="no scans found.*1 archive .P1.zip. not looked into"):
+            scanned(make("P1.zip"))
+
     def test_what_looks_like_an_image_is_named_once(self, make):
         odd = ["a_t1.mnc", "b_t2.nii.gzip", "d_flair.nii.bz2", "e.dcm"]
         root = make("P/P_t2.Nii", *(f"P/{name}" for name in odd))

@@ -97,7 +97,7 @@ class TestScanFolder:
         ]
 
     def test_a_missing_empty_or_wrong_folder_is_told_in_one_line(self, make, tmp_path):
-        with pytest.raises(FileNotFoundError, match="none: no such folder; dataset_dir must be a folder"):
+        with pytest.raises(FileNotFoundError, match="none: no such folder; expected a folder of cases"):
             find_scan_cases(tmp_path / "none", BRATS2020)
         with pytest.raises(FileNotFoundError, match="x.txt: is a file"):
             find_scan_cases(make("x.txt") / "x.txt", BRATS2020)
