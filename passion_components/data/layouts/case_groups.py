@@ -10,7 +10,7 @@ from pathlib import Path
 
 from passion_components.data.layouts.dicom_sequences import sort_series
 from passion_components.data.layouts.file_names import ReadName, read_file_name, read_name
-from passion_components.data.layouts.folder_names import FOLDERS_WITHIN_A_CASE, depth_of_xnat_scan
+from passion_components.data.layouts.folder_names import depth_of_xnat_scan, tells_nothing
 from passion_components.data.reading.image_files import stem
 from passion_components.datasets import DatasetSpec
 
@@ -79,7 +79,7 @@ def group_by_folder(
         reads |= {each.path: each.read for each in series}
         parts_of |= {each.path: place.relative_to(source).parts for each in series}
     numbered = _numbered_series(parts_of.values(), spec) | _series_of_xnat(reads, parts_of)
-    in_source = {folder for folder in numbered if {each.lower() for each in folder[:-1]} <= set(FOLDERS_WITHIN_A_CASE)}
+    in_source = [folder for folder in numbered if all(map(tells_nothing, folder[:-1]))]
     if lost is not None and (names := sorted(folder[-1] for folder in in_source)):
         lost.append(f"{source}: {', '.join(names)} are taken as series of one case, by their numbers")
 
@@ -92,7 +92,7 @@ def group_by_folder(
     groups: dict[tuple[str, ...], Group] = {}
     for image, read in reads.items():
         parts = parts_of[image]
-        kept = parts[:1] if others_hold_scans and parts[:1] and parts[0].lower() not in FOLDERS_WITHIN_A_CASE else ()
+        kept = parts[:1] if others_hold_scans and parts[:1] and not tells_nothing(parts[0]) else ()
         inner = tuple(parts[depth] for depth in range(len(kept), len(parts)) if not is_within(parts, depth))
         groups.setdefault((*kept, *inner), Group((*kept, *inner))).images[image] = read
     return [groups[folder] for folder in sorted(groups)]
@@ -205,4 +205,4 @@ def extends(name: str, beginning: str) -> bool:
 
 def _is_within_a_case(folder: str, spec: DatasetSpec) -> bool:
     read = read_name(folder, spec)
-    return folder.lower() in FOLDERS_WITHIN_A_CASE or (read.is_scan and read.beginning.lower() in _MODALITY)
+    return tells_nothing(folder) or (read.is_scan and read.beginning.lower() in _MODALITY)

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import re
 
-FOLDERS_WITHIN_A_CASE = ("anat", "dicom", "dcm", "nifti", "nii", "mri", "images", "scans", "resources", "files")
-
+_WITHIN_A_CASE = ("anat", "dicom", "dcm", "nifti", "nii", "mri", "images", "scans", "resources", "files")
 _NUMBERED = re.compile(r"\d+(-.*)?")
+
+
+def tells_nothing(name: str) -> bool:
+    """Whether a folder of this name belongs to what it lies in."""
+    return name.lower() in _WITHIN_A_CASE
 
 
 def depth_of_xnat_scan(parts: tuple[str, ...]) -> int | None:
@@ -20,10 +24,6 @@ def depth_of_xnat_scan(parts: tuple[str, ...]) -> int | None:
     """
     for depth in range(1, len(parts) - 1):
         below = parts[depth + 1 :]
-        if (
-            parts[depth - 1].lower() == "scans"
-            and _NUMBERED.fullmatch(parts[depth])
-            and all(part.lower() in FOLDERS_WITHIN_A_CASE for part in below)
-        ):
+        if parts[depth - 1].lower() == "scans" and _NUMBERED.fullmatch(parts[depth]) and all(map(tells_nothing, below)):
             return depth
     return None
