@@ -90,6 +90,7 @@ class MultiPathOutput:
         sample_index: (P,) int64, on the device of the logits.
         modality_index: (P,) int64, likewise.
         separate_logits: (P, K, *S) of the separate uni-modal decoder, or None where the backbone has none.
+        averaged: the fused path of an average of the network, without gradient, where there is one.
     """
 
     fused: PathOutput
@@ -97,6 +98,12 @@ class MultiPathOutput:
     sample_index: Tensor
     modality_index: Tensor
     separate_logits: Tensor | None
+    averaged: PathOutput | None = None
+
+    @property
+    def teacher(self) -> PathOutput:
+        """What the uni-modal paths learn from: the fused path, that of the averaged network where there is one."""
+        return self.fused if self.averaged is None else self.averaged
 
 
 class Backbone(nn.Module, ABC):

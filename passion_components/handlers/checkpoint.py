@@ -119,6 +119,11 @@ class TrainingCheckpointHandler:
             return
         path, state = self._newest()
         self.run = self._continued(path, state)
+        if missing := [name for name in self.objects if name not in state["objects"]]:
+            raise ResumeError(
+                f"{path} was written by another run, without {', '.join(missing)}; give the same configuration, or "
+                "another --output_dir"
+            )
         for name, item in self.objects.items():
             item.load_state_dict(state["objects"][name])
         self.network.load_state_dict(state["network"])

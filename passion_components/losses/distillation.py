@@ -67,8 +67,8 @@ class MultiUniDistillationLoss(nn.Module):
 
     def pixel(self, output: MultiPathOutput) -> Tensor:
         """The pixel-wise term alone, (P,); it needs no target."""
-        loss = self._divergence(output.unimodal.logits, output.fused.logits, output.sample_index)
-        for (student, _), (teacher, _) in zip(output.unimodal.deep, output.fused.deep, strict=True):
+        loss = self._divergence(output.unimodal.logits, output.teacher.logits, output.sample_index)
+        for (student, _), (teacher, _) in zip(output.unimodal.deep, output.teacher.deep, strict=True):
             loss = loss + self._divergence(student, teacher, output.sample_index)
         return loss * self.temperature**2 if self.temperature_squared else loss
 

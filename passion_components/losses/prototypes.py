@@ -43,9 +43,9 @@ def similarity_maps(embedding: Tensor, masks: Tensor) -> Tensor:
 
 
 def semantic_gap(output: MultiPathOutput, masks: Tensor) -> tuple[Tensor, Tensor]:
-    """How far each uni-modal path's similarity maps lie from those of the fused path of its sample.
+    """How far each uni-modal path's similarity maps lie from those of its sample's teacher.
 
-    The gradient of the first value reaches the uni-modal embedding and its prototypes, never the fused path.
+    The gradient of the first value reaches the uni-modal embedding and its prototypes, never the teacher.
 
     Args:
         output: the paths of B samples and P pairs.
@@ -67,10 +67,10 @@ def semantic_distance(output: MultiPathOutput, masks: Tensor) -> Tensor:
 
 
 def map_difference(output: MultiPathOutput, masks: Tensor) -> Tensor:
-    """Similarity maps of the uni-modal paths minus those of the fused path of their sample, (P, K, V).
+    """Similarity maps of the uni-modal paths minus those of their sample's teacher, (P, K, V).
 
-    The gradient reaches the uni-modal embedding and its prototypes, never the fused path.
+    The gradient reaches the uni-modal embedding and its prototypes, never the teacher.
     """
     with torch.no_grad():
-        teacher = similarity_maps(output.fused.embedding, masks).index_select(0, output.sample_index)
+        teacher = similarity_maps(output.teacher.embedding, masks).index_select(0, output.sample_index)
     return similarity_maps(output.unimodal.embedding, masks.index_select(0, output.sample_index)) - teacher

@@ -90,7 +90,7 @@ class ReleasedObjective(Objective):
 
     def _pixel(self, output: MultiPathOutput) -> Tensor:
         with torch.no_grad():
-            teachers = [p[output.sample_index] for p in full_size_probabilities(output.fused, self.temperature)]
+            teachers = [p[output.sample_index] for p in full_size_probabilities(output.teacher, self.temperature)]
         students = full_size_probabilities(output.unimodal, self.temperature)
         levels = zip(deep_weights(output.fused), students, teachers, strict=True)
         return torch.stack([weight * divergence(s, t, self.temperature) for weight, s, t in levels]).sum(0)

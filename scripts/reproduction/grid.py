@@ -41,6 +41,7 @@ SETTINGS = {
     "teacher_first": Setting("Eq. 14, KL(teacher ‖ student)", values={"objective#teacher_first": "True"}),
     "lambda2": Setting("Eq. 14, lambda2 5", values={"lambda2": "5.0"}),
     "gamma": Setting("Eq. 14, gamma .15", values={"gamma": "0.15"}),
+    "averaged": Setting("Eq. 14, averaged teacher", ("averaged_teacher",)),
     "warmup": Setting("Eq. 14, 5 epochs of warm-up", values={"distillation_warmup": "5"}),
     "neglected": Setting("Eq. 14 + L_reg of the neglected", values=NEGLECTED),
     "kept": Setting("Eq. 2 + Eq. 14", values=KEPT),
@@ -84,7 +85,7 @@ SMALL = {"network_def#img_size": "[48,48]", "network_width": "6", "mlp_dim": "25
 BRATS = {"epochs": "40", "learning_rate": "0.005", "cache": "True", "val_interval": "1000", "amp": "True"}
 BRATS_INPUT = {"spacing": "[3.0,3.0,3.0]", "roi_size": "[48,48,48]", "num_workers": "0"}
 ABLATION = ("fused", "pixel", "semantic", "pixel_semantic", "pixel_semantic_delta")
-SEARCH = ("kept", "kept_tau2", "tau2", "teacher_first", "lambda2", "gamma", "warmup")
+SEARCH = ("kept", "kept_tau2", "tau2", "teacher_first", "lambda2", "gamma", "averaged", "warmup")
 
 STUDIES = {
     "lgg_a": Study(

@@ -93,6 +93,36 @@ def test_a_handler_may_be_added_and_the_run_resumed_with_it(run, tmp_path, anoth
     assert [path.name for path in (tmp_path / "added").iterdir()] == ["network_epoch=2.pt"]
 
 
+@pytest.fixture
+def averaged_teacher_runs(run, tmp_path):
+    """Trains ``epochs`` epochs of two with the averaged teacher; gives the checkpoint."""
+
+    def train(name, epochs, *, overlays=("averaged_teacher",), **settings):
+        out = tmp_path / name
+        run(
+            "training", "train", *overlays, of="tcga_lgg_rfnet", lr_horizon=2, output_dir=out, epochs=epochs, **settings
+        )
+        return checkpoint(out)
+
+    return train
+
+
+class TestAveragedTeacher:
+    def test_it_is_another_teacher_and_a_resumed_run_has_the_same_one(self, averaged_teacher_runs, equal):
+        straight = averaged_teacher_runs("straight", 2)
+        averaged_teacher_runs("resumed", 1)
+        resumed = averaged_teacher_runs("resumed", 2, resume=True)
+        assert equal(straight["network"], resumed["network"])
+        assert equal(*(run["objects"]["averaged_teacher"] for run in (straight, resumed)))
+        assert not equal(straight["network"], averaged_teacher_runs("plain", 2, overlays=())["network"])
+
+    @pytest.mark.parametrize("first", [("averaged_teacher",), ()])
+    def test_a_run_goes_on_with_the_teacher_that_it_began_with(self, averaged_teacher_runs, refused, first):
+        averaged_teacher_runs("run", 1, overlays=first)
+        with refused("was written by another run"):
+            averaged_teacher_runs("run", 2, overlays=() if first else ("averaged_teacher",), resume=True)
+
+
 class TestResumedRun:
     @pytest.mark.parametrize(("of", "workers"), [("brats2020_rfnet", 0), ("brats2020_rfnet", 1), ("tcga_lgg_rfnet", 1)])
     def test_two_epochs_and_two_more_equal_four(self, run, tmp_path, equal, of, workers):
