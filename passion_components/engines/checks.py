@@ -190,7 +190,7 @@ def _check_reading(
     check_choice(name="resample_to", value=resample_to, accepted=modalities)
     check_choice(name="register_to", value=register_to, accepted=modalities)
     check_register_to(register_to, resample_to)
-    check_choice(name="label_scheme", value=label_scheme, accepted=list(spec.label_schemes))
+    check_label_scheme(label_scheme, spec)
 
 
 def _check_share(min_component_share: float) -> None:
@@ -296,14 +296,28 @@ def check_choice(*, name: str, value: str | None, accepted: Sequence[str]) -> No
         UserError: in one line.
     """
     if value is not None and value not in accepted:
-        owners = [spec.name for spec in DATASETS.values() if name == "label_scheme" and value in spec.label_schemes]
-        if owners:
-            raise UserError(
-                f"--{name} {value}: is of the data set {owners[0]}, so the datalist (or the word) is not for this "
-                f"bundle; use a bundle of {owners[0]}; accepted here: {', '.join(accepted)}"
-            )
-        listed = "; the datalist names it, unless you did" if name == "label_scheme" else ""
-        raise UserError(f"--{name} {value}{nearest(str(value), accepted)}: accepted: {', '.join(accepted)}{listed}")
+        raise UserError(f"--{name} {value}{nearest(str(value), accepted)}: accepted: {', '.join(accepted)}")
+
+
+def check_label_scheme(value: str | None, spec: DatasetSpec) -> None:
+    """Refuse a label scheme that the data set does not have; the datalist names it, unless the user did.
+
+    Raises:
+        UserError: in one line.
+    """
+    accepted = list(spec.label_schemes)
+    if value is None or value in accepted:
+        return
+    owners = [other.name for other in DATASETS.values() if value in other.label_schemes]
+    if owners:
+        raise UserError(
+            f"--label_scheme {value}: is of the data set {owners[0]}, so the datalist (or the word) is not for this "
+            f"bundle; use a bundle of {owners[0]}; accepted here: {', '.join(accepted)}"
+        )
+    raise UserError(
+        f"--label_scheme {value}{nearest(str(value), accepted)}: accepted: {', '.join(accepted)}; the datalist names "
+        "it, unless you did"
+    )
 
 
 @contextmanager

@@ -11,7 +11,7 @@ from passion_components.data.lists.prepare import find_cases
 from passion_components.data.lists.scan_cases import find_scan_cases
 from passion_components.data.reading.image_files import images_below
 from passion_components.datasets import BRATS2020
-from passion_components.engines.checks import check_choice
+from passion_components.engines.checks import check_label_scheme
 
 from ..conftest import brats_case
 
@@ -231,4 +231,4 @@ def test_a_datalist_of_another_data_set_is_called_that(tmp_path):
     with pytest.raises(ValueError, match=r"no modality; expected .*; it has bssfp, lge: is the datalist of another"):
         Datalist(path).cases("test", BRATS2020.modalities)
     with pytest.raises(UserError, match=r"myops2020: is of the data set myops2020, so the datalist .* is not for this"):
-        check_choice(name="label_scheme", value="myops2020", accepted=list(BRATS2020.label_schemes))
+        check_label_scheme("myops2020", BRATS2020)
