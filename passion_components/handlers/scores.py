@@ -83,8 +83,14 @@ class SubsetScoresHandler:
 
         Raises:
             CaseError: label and scan differ in size.
+            ValueError: predictions that are no label maps, as probabilities without a postprocessing.
         """
         predictions, reference = np.asarray(output["pred"]), np.asarray(item["reference"][0]).astype(np.uint8)
+        if predictions.ndim != reference.ndim + 1:
+            raise ValueError(
+                f"{item['case']}: expected label maps (subsets, {', '.join(map(str, reference.shape))}), got "
+                f"{predictions.shape}; give the evaluator a postprocessing that makes them of probabilities"
+            )
         if predictions.shape[1:] != reference.shape:
             raise CaseError(f"{item['case']}: label {reference.shape} and scan {predictions.shape[1:]} differ in size")
         spacing = np.linalg.norm(np.asarray(item["image"].meta["original_affine"])[:3, :3], axis=0)

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from passion_components.metrics.masks import Mask, MaskPair, check_masks
 
@@ -80,8 +81,8 @@ class Metric:
 
     def __call__(
         self,
-        prediction: np.ndarray,
-        target: np.ndarray,
+        prediction: ArrayLike,
+        target: ArrayLike,
         spacing: Sequence[float] | None = None,
         *,
         policy: str = DEFAULT_POLICY,
@@ -89,7 +90,7 @@ class Metric:
         """:meth:`score` of two arrays.
 
         Args:
-            prediction: bool, any number of dimensions.
+            prediction: bool, any number of dimensions; a tensor in main memory too.
             target: bool, of the same shape.
             spacing: millimetres per voxel, one number per dimension; metrics of shares need none.
             policy: name of the rule for empty masks.
@@ -97,6 +98,7 @@ class Metric:
         Raises:
             ValueError: masks that are not bool or differ in shape, a spacing that does not fit, an unknown policy.
         """
+        prediction, target = np.asarray(prediction), np.asarray(target)
         check_masks(prediction, target)
         return self.score(MaskPair(Mask(prediction, spacing), Mask(target, spacing)), check_policy(policy))
 

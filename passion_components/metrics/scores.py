@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from passion_components.metrics.masks import Empty, Mask, MaskPair
 from passion_components.metrics.metric import DEFAULT_METRICS, DEFAULT_POLICY, METRICS, check_policy
@@ -32,8 +33,8 @@ class CaseScores(NamedTuple):
 
 
 def score_case(
-    prediction: np.ndarray,
-    target: np.ndarray,
+    prediction: ArrayLike,
+    target: ArrayLike,
     regions: Mapping[str, Sequence[int]],
     spacing: Sequence[float],
     *,
@@ -41,12 +42,12 @@ def score_case(
     metrics: Sequence[str] = DEFAULT_METRICS,
 ) -> CaseScores:
     """Scores of one label map (*S); see :func:`score_predictions`."""
-    return score_predictions(prediction[None], target, regions, spacing, policy=policy, metrics=metrics)[0]
+    return score_predictions(np.asarray(prediction)[None], target, regions, spacing, policy=policy, metrics=metrics)[0]
 
 
 def score_predictions(
-    predictions: np.ndarray,
-    target: np.ndarray,
+    predictions: ArrayLike,
+    target: ArrayLike,
     regions: Mapping[str, Sequence[int]],
     spacing: Sequence[float],
     *,
@@ -57,7 +58,7 @@ def score_predictions(
     """Scores of n label maps against one target, whose surfaces are found only once.
 
     Args:
-        predictions: class indices (n, *S), integers.
+        predictions: class indices (n, *S), integers; tensors in main memory too.
         target: class indices (*S), integers.
         regions: region -> class indices that it consists of.
         spacing: millimetres per voxel, one number per dimension of S.
@@ -69,6 +70,7 @@ def score_predictions(
     Raises:
         ValueError: label maps that are not integers or differ in shape, a spacing that does not fit, unknown names.
     """
+    predictions, target = np.asarray(predictions), np.asarray(target)
     for name, labels in (("predictions", predictions), ("target", target)):
         if not np.issubdtype(labels.dtype, np.integer):
             raise ValueError(f"{name} must be integer class indices, got {labels.dtype}")

@@ -6,9 +6,9 @@ from collections.abc import Hashable, Mapping
 from typing import Any
 
 import numpy as np
-import torch
 from monai.config import KeysCollection
 from monai.transforms import MapTransform
+from monai.utils import convert_to_dst_type
 from scipy import ndimage
 
 
@@ -20,7 +20,7 @@ class RemoveSmallComponentsd(MapTransform):
     keeps a number of components, not those above a share.
 
     Args:
-        keys: entries with label maps (n, *S), background 0, on the CPU.
+        keys: entries with label maps (n, *S), background 0, on the CPU; the affine of a MetaTensor stays.
         min_share: components with fewer voxels than this share of the largest one go, 0 to 1; 0 keeps all.
 
     Raises:
@@ -36,8 +36,8 @@ class RemoveSmallComponentsd(MapTransform):
         out = dict(data)
         if self.min_share > 0:
             for key in self.key_iterator(out):
-                maps = [without_small_components(one.numpy(), self.min_share) for one in out[key]]
-                out[key] = torch.from_numpy(np.stack(maps))
+                maps = [without_small_components(np.asarray(one), self.min_share) for one in out[key]]
+                out[key], *_ = convert_to_dst_type(np.stack(maps), out[key])
         return out
 
 

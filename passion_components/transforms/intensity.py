@@ -15,7 +15,7 @@ class RandIntensityd(Randomizable, MapTransform):
     """x -> x (1 + a) + b with a from U(-scale, scale) and b from U(-shift, shift), anew for every channel.
 
     Args:
-        keys: images (M, *S), z-scored.
+        keys: images (M, *S), z-scored; integers become floats.
         scale: largest relative change.
         shift: largest change, in standard deviations.
         per_slice: draw anew for every slice of a volume too, along its first spatial axis, as the published code does.
@@ -43,8 +43,7 @@ class RandIntensityd(Randomizable, MapTransform):
         for key in self.key_iterator(out):
             image = out[key]
             self.randomize((image.shape[0], image.shape[1] if self.per_slice and image.ndim > 3 else 1))
-            a, b = (
-                torch.from_numpy(self._changes).to(image).reshape(2, *self._changes.shape[1:], *[1] * (image.ndim - 2))
-            )
+            changes = torch.from_numpy(self._changes).to(image.device, torch.result_type(image, 1.0))
+            a, b = changes.reshape(2, *self._changes.shape[1:], *[1] * (image.ndim - 2))
             out[key] = image * (1 + a) + b
         return out

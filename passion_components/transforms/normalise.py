@@ -22,7 +22,7 @@ class NormalizeModalitiesd(MapTransform):
     padded before. Absent channels are exactly 0 afterwards, whatever stood in them.
 
     Args:
-        keys: images (M, *S).
+        keys: images (M, *S); integers become floats.
         presence_key: bool tensor (M,), which channels are present.
         foreground: name of a foreground rule.
 
@@ -41,7 +41,7 @@ class NormalizeModalitiesd(MapTransform):
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         out = dict(data)
         for key in self.key_iterator(out):
-            image = torch.zeros_like(out[key])
+            image = torch.zeros_like(out[key], dtype=torch.result_type(out[key], 1.0))  # z-scores are no integers
             for index in out[self.presence_key].nonzero().flatten().tolist():
                 try:
                     image[index] = self.normalise(convert_to_tensor(out[key][index], track_meta=False))

@@ -73,6 +73,13 @@ class TestScores:
         assert scores["flair+t1"].values["WT"] == {"hd": 0}
         assert finish(handler, case).state.metrics == {"mean_hd": 0}
 
+    def test_probabilities_are_refused_with_what_makes_label_maps_of_them(self, case):
+        item, _ = case
+        with pytest.raises(
+            ValueError, match=r"p: expected label maps \(subsets, 4, 4, 4\), got \(2, 3, 4, 4, 4\); give"
+        ):
+            SubsetScoresHandler(spec=BRATS2020).score(item, {"pred": torch.rand(2, 3, 4, 4, 4)}, BRATS2020.modalities)
+
     def test_without_any_case_there_is_no_mean(self):
         engine = Engine(lambda engine, batch: setattr(engine.state, "batch", []) or [])
         SubsetScoresHandler(spec=BRATS2020, metrics=["dice"]).attach(engine)

@@ -7,6 +7,8 @@ import json
 
 import numpy as np
 import pytest
+import torch
+from monai.data import MetaTensor
 
 from passion_components.metrics import METRICS, ScoreBook, score_case, score_predictions
 
@@ -44,6 +46,13 @@ class TestScorePredictions:
         for region, classes in REGIONS.items():
             masks = np.isin(prediction, classes), np.isin(target, classes)
             assert scores.values[region] == {name: METRICS[name](*masks, (1.0, 2.0, 3.0)) for name in ("dice", "hd95")}
+
+    def test_tensors_score_as_arrays(self, labels):
+        prediction, target = map(torch.from_numpy, labels[:2])
+        assert score_case(prediction, MetaTensor(target), REGIONS, (1, 1, 1)) == score_case(
+            *labels[:2], REGIONS, (1, 1, 1)
+        )
+        assert METRICS["dice"](prediction > 0, target > 0) == METRICS["dice"](labels[0] > 0, labels[1] > 0)
 
     def test_many_predictions_score_as_each_alone(self, labels):
         target, predictions = labels[0], labels[1:]

@@ -1,5 +1,7 @@
+import numpy as np
 import pytest
 import torch
+from monai.data import MetaTensor
 
 from passion_components.transforms.components import RemoveSmallComponentsd
 
@@ -68,3 +70,11 @@ def test_without_a_share_nothing_is_done():
 def test_no_share_is_refused(share):
     with pytest.raises(ValueError, match="expected a number from 0 .* to 1 .*, got"):
         RemoveSmallComponentsd("pred", min_share=share)
+
+
+def test_the_affine_of_a_meta_tensor_stays_and_arrays_are_taken():
+    affine = torch.diag(torch.tensor([2.0, 3.0, 4.0, 1.0], dtype=torch.float64))
+    found = cleaned(MetaTensor(blobs(10, 2), affine=affine), 0.3)
+    assert torch.equal(found.affine, affine) and torch.equal(found.as_tensor(), blobs(10))
+    array = cleaned(blobs(10, 2).numpy(), 0.3)
+    assert isinstance(array, np.ndarray) and (array == blobs(10).numpy()).all()

@@ -26,6 +26,10 @@ class TestChanges:
         found = lines(changed(image))
         assert torch.equal(found, found[..., :1].expand(-1, -1, 5)) and not torch.equal(found[:, 0], found[:, 1])
 
+    def test_integers_are_not_rounded(self, image):
+        found = changed(image.to(torch.int16))
+        assert found.dtype == torch.float32 and torch.equal(found, changed(image))
+
     def test_per_slice_every_slice_has_its_own(self, image):
         assert len(lines(changed(image, per_slice=True))[0].unique()) == 10
 

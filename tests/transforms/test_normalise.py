@@ -27,6 +27,11 @@ class TestNormalizeModalities:
         image = torch.tensor([[[0.0, 1.0], [3.0, 0.0]]])
         assert torch.allclose(normalised(image, torch.tensor([True])), torch.tensor([[[-2.0, -1.0], [1.0, -2.0]]]))
 
+    def test_integers_are_not_rounded(self):
+        image = torch.tensor([[[0, 1], [2, 4]]], dtype=torch.int16)
+        found, expected = normalised(image, torch.tensor([True])), normalised(image.float(), torch.tensor([True]))
+        assert found.dtype == torch.float32 and torch.equal(found, expected)
+
     def test_each_channel_uses_its_own_foreground(self, image):
         out = normalised(image)
         for index in (0, 2):
