@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from importlib import import_module
+from itertools import pairwise
 from typing import Annotated, Any
 
 import typer
@@ -27,6 +28,8 @@ COMMANDS = {
 }
 """Every command and the first line of its help; it is ``app`` in the module of its name."""
 
+_MAY_BE_EMPTY = ("--ckpt", "--series", "--shard")
+
 
 class _Commands(TyperGroup):
     """Imports a command when it is run: a list of them must not wait for torch."""
@@ -38,8 +41,18 @@ class _Commands(TyperGroup):
         return TyperCommand(cmd_name, help=COMMANDS[cmd_name]) if cmd_name in COMMANDS else None
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        _refuse_empty_words(args)
         name, command, rest = super().resolve_command(ctx, args)
         return name, command and command_named(str(name)), rest
+
+
+def _refuse_empty_words(words: list[str]) -> None:
+    """Refuse what a script gives whose variable is not set: as a path it would stand for the folder at hand."""
+    for before, word in pairwise(words):
+        option, equals, value = word.partition("=")
+        name, given = (option, value) if equals and word.startswith("--") else (before, word)
+        if not given and name not in _MAY_BE_EMPTY:
+            raise typer.BadParameter(f"an empty word stands after {name}; name a file or folder, . for the current one")
 
 
 def command_named(name: str) -> Any:

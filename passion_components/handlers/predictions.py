@@ -128,9 +128,16 @@ def remove_predictions(output_dir: Path | str, case: str, **inputs: str) -> None
     """Remove what an earlier run predicted for a case, so that it cannot be taken for the result of this one.
 
     Raises:
-        UserError: a file that this program did not write lies there, or one of the case's own ``inputs``.
+        UserError: a file that this program did not write lies there, or one of the case's own ``inputs``; the folder of
+            a DICOM series, all files of which are input, would get the predictions.
     """
     read = {split_index(file)[0].resolve() for file in inputs.values()}
+    for series in read:
+        if series.is_dir() and (Path(output_dir) / case).resolve().is_relative_to(series):
+            raise UserError(
+                f"{case}: its prediction would lie among the DICOM files of {series}, which could not be read as a "
+                f"series then; name another output folder"
+            )
     for path in prediction_files(output_dir, case):
         if path.resolve() in read:
             raise UserError(f"{case}: its prediction would replace its input {path}; name another output folder")

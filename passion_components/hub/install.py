@@ -51,6 +51,8 @@ def find_bundle(name_or_path: str | Path) -> Path:
             raise UserError(f"{path}: is no bundle: it has no {METADATA}; name a bundle's folder, its zip, or its name")
         return path
     if path.is_file():
+        if path.suffix in HASHES:
+            raise UserError(f"{path}: is a file of weights; name the bundle's folder, its zip, or its name")
         return _unpacked_once(path)
     if path.name == str(name_or_path) and not path.name.startswith("."):
         known = bundles_folder() / path

@@ -43,6 +43,12 @@ def error_line(capsys, monkeypatch, *arguments):
     return lines[0]
 
 
+@pytest.mark.parametrize("words", [["predict", ""], ["evaluate", "--pred", ""], ["prepare", "brats", "x", "--out="]])
+def test_an_unset_variable_of_a_script_is_no_folder(words):
+    result = run(*words)
+    assert result.exit_code == 2 and f"an empty word stands after {words[-1].rstrip('=') or words[-2]}" in result.output
+
+
 class TestHelp:
     @pytest.mark.parametrize("name", COMMANDS)
     def test_the_list_says_of_each_command_what_its_own_help_says_first(self, name):

@@ -46,6 +46,13 @@ def test_another_folder_is_no_bundle(tmp_path):
         find_bundle(tmp_path)
 
 
+@pytest.mark.parametrize("name", ["model.pt", "model.safetensors"])
+def test_weights_are_no_bundle_though_a_checkpoint_is_a_zip(tmp_path, name):
+    torch.save({"a": torch.ones(1)}, tmp_path / name)
+    with pytest.raises(UserError, match=rf"{name}: is a file of weights; name the bundle's folder"):
+        find_bundle(tmp_path / name)
+
+
 class TestWhatIsUnpackedIsCheckedFirst:
     def refusal(self, path, passion_home):
         with pytest.raises(UserError) as refused:

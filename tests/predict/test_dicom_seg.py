@@ -184,6 +184,17 @@ def test_an_enhanced_series_is_refused(tmp_path, monkeypatch, series):
         dicom_seg._files(str(series), tmp_path, "P1")
 
 
+def test_predictions_do_not_go_among_the_files_of_a_series(passion, tmp_path):
+    """As with ``--out SCANS``: the next run could not read the series for the label map beside its files."""
+    for number, name in ((4, "t1"), (5, "flair")):
+        for file in write_series(tmp_path / name, name, number).iterdir():
+            (tmp_path / "out" / "P1").mkdir(parents=True, exist_ok=True)
+            file.rename(tmp_path / "out" / "P1" / f"{name}{file.name}")
+    result = passion(tmp_path / "out")
+    assert result.exit_code == 1 and "P1: its prediction would lie among the DICOM files of " in result.output
+    assert not list(tmp_path.rglob("*_seg.nii.gz"))
+
+
 def test_without_highdicom_nothing_begins(passion, scans, tmp_path, monkeypatch):
     monkeypatch.setattr(dicom_seg, "find_spec", lambda name: None)
     result = passion(scans, "--dicom-seg")

@@ -65,7 +65,8 @@ def find_in_folder(folder: Path, spec: DatasetSpec, series: str = "") -> ScanFol
     groups = group_by_folder(below, folder, spec, chosen=_chosen(series, spec), lost=scans.warnings)
     reads = {image: read for group in groups for image, read in group.images.items()}
     _warn_of_empty_folders(scans, folder, groups)
-    wanted = [case for group in _holding_cases(scans, folder, groups) for case in _cases_in(scans, folder, group)]
+    holding = _holding_cases(scans, folder, groups)
+    wanted = [case for group in holding for case in _cases_in(scans, folder, group, alone=len(holding) == 1)]
     names, notes = unique_names({number: (group, name) for number, (group, name, _) in enumerate(wanted)})
     scans.warnings += notes
     for number, (_, _, images) in enumerate(wanted):
@@ -104,19 +105,21 @@ def _warn_of_empty_folders(scans: ScanFolder, source: Path, groups: Sequence[Gro
 
 
 def _holding_cases(scans: ScanFolder, source: Path, groups: Sequence[Group]) -> list[Group]:
-    """The folders to look for cases in: a case's folder is not searched for others, and what it holds is told."""
+    """The folders to look for cases in: a case's folder is not searched for others, and what it holds is told; only
+    folders whose own files bear their names (``P1/P1_t1``) are cases beside a stray scan."""
     holding: list[Group] = []
     for group in groups:
         has_scans = any(read.is_scan for read in group.images.values())
-        around = next((each for each in holding if group.folder[: len(each.folder)] == each.folder), None)
+        above = [each for each in holding if group.folder[: len(each.folder)] == each.folder]
         where, count = "/".join(group.folder), len(group.images)
-        if around is not None:
-            case = around.folder[-1] if around.folder else source.resolve().name
+        case = (above[-1].folder or (source.resolve().name,))[-1] if above else ""
+        if above and not _is_case_within(group, above[-1], case):
             lost = any(_is_lost(image, read) or image.is_dir() for image, read in group.images.items())
             lines = scans.warnings if lost else scans.notes
             lines.append(f"{where}: skipped ({count} images in it), {case} holds scans itself")
         elif (
-            has_scans
+            above
+            or has_scans
             or len(groups) == 1
             or (len(group.folder) == 1 and not _has_deeper(group, groups) and not _is_of_labels(group, groups))
         ):
@@ -130,6 +133,17 @@ def _holding_cases(scans: ScanFolder, source: Path, groups: Sequence[Group]) -> 
     return holding
 
 
+def _is_case_within(group: Group, around: Group, case: str) -> bool:
+    """Whether a folder below that of ``case`` is of another one: its scans begin like itself, numbered, not like those."""
+    folder = group.folder[-1]
+    of_around = {read.beginning for read in around.images.values() if read.is_scan} - {""} or {case}
+    return (
+        re.search(r"\d", folder) is not None
+        and any(read.is_scan and extends(read.beginning, folder) for read in group.images.values())
+        and not any(extends(folder, name) for name in of_around)
+    )
+
+
 def _is_of_labels(group: Group, groups: Sequence[Group]) -> bool:
     """Whether a folder holds nothing but label maps of cases whose scans lie elsewhere."""
     elsewhere = {read.beginning for each in groups for read in each.images.values() if read.is_scan}
@@ -141,8 +155,13 @@ def _has_deeper(group: Group, groups: Sequence[Group]) -> bool:
     return any(len(each.folder) > depth and each.folder[:depth] == group.folder for each in groups)
 
 
-def _cases_in(scans: ScanFolder, source: Path, group: Group) -> list[tuple[tuple[str, ...], str, list[Path]]]:
-    """Folder, wanted name and sequences of each case in one folder; what is no sequence is told."""
+def _cases_in(
+    scans: ScanFolder, source: Path, group: Group, *, alone: bool
+) -> list[tuple[tuple[str, ...], str, list[Path]]]:
+    """Folder, wanted name and sequences of each case in one folder; what is no sequence is told.
+
+    ``alone``: no other folder holds cases, so that ``source`` may be the folder of one case and bear its name.
+    """
     folder_name = group.folder[-1] if group.folder else source.resolve().name
     images = {image: read for image, read in group.images.items() if read.is_scan}
     if not images:
@@ -169,7 +188,8 @@ def _cases_in(scans: ScanFolder, source: Path, group: Group) -> list[tuple[tuple
             _refuse_mixture(scans, folder_name, next(iter(of[numbered[0]])), next(iter(of[strangers[0]])))
             return []
         inside = next(iter(cases), folder_name)
-        return [(group.folder, _single(group.folder, folder_name, inside), [*nameless, *cases.get(inside, [])])]
+        name = _single(group.folder, folder_name, inside) if group.folder or alone else inside
+        return [(group.folder, name, [*nameless, *cases.get(inside, [])])]
     if all(name.isdecimal() and len(files) == 1 for name, files in cases.items()) and not _is_twice(images):
         names = " and ".join(files[0].name for files in list(cases.values())[:2])
         scans.failures.append(

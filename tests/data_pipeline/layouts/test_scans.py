@@ -50,6 +50,18 @@ class TestScanFolder:
             assert scans.cases == [{"case": "P7", "t1": str(root / "P7" / "x_t1.nii")}]
             assert scans.warnings == ["old: skipped (1 images in it), P7 holds scans itself"]
 
+    def test_a_stray_scan_beside_the_folders_of_cases_costs_none_of_them(self, make):
+        root = make("x_flair.nii", *brats_case("P1", ("t1", "flair")), *brats_case("P2", ("t2",)), "P2/raw/P2_t2.nii")
+        scans = find_scan_cases(root, BRATS2020)
+        found = {case["case"]: sorted(case.keys() - {"case"}) for case in scans.cases}
+        assert found == {"x": ["flair"], "P1": ["flair", "t1"], "P2": ["t2"]}
+        assert scans.warnings == ["P2/raw: skipped (1 images in it), P2 holds scans itself"]
+
+    def test_further_folders_of_one_case_are_no_cases(self, make):
+        root = make("P7/P7_t1.nii", "P7/P7_run2/P7_run2_t1.nii", "P7/raw/raw_t1.nii", "P7/3/t1.nii")
+        scans = find_scan_cases(root, BRATS2020)
+        assert [case["case"] for case in scans.cases] == ["P7"] and len(scans.warnings) == 3
+
     def test_other_images_are_ignored_and_named(self, make):
         scans = find_scan_cases(make(*brats_case("P", ("t1", "seg")), "P/P_lge.nii.gz", "atlas.nii"), BRATS2020)
         assert [sorted(case) for case in scans.cases] == [["case", "t1"]] and scans.failures == []
