@@ -134,7 +134,7 @@ def _holding_cases(scans: ScanFolder, source: Path, groups: Sequence[Group]) -> 
 
 
 def _is_case_within(group: Group, around: Group, case: str) -> bool:
-    """Whether a folder below that of ``case`` is of another one: its scans begin like itself, numbered, not like those."""
+    """Whether a folder below that of ``case`` is of another one: its scans begin like it, numbered, not like those."""
     folder = group.folder[-1]
     of_around = {read.beginning for read in around.images.values() if read.is_scan} - {""} or {case}
     return (
