@@ -52,7 +52,10 @@ def _refuse_empty_words(words: list[str]) -> None:
         option, equals, value = word.partition("=")
         name, given = (option, value) if equals and word.startswith("--") else (before, word)
         if not given and name not in _MAY_BE_EMPTY:
-            raise typer.BadParameter(f"an empty word stands after {name}; name a file or folder, . for the current one")
+            typer.echo(
+                f"error: an empty word stands after {name}; name a file or folder, . for the current one", err=True
+            )
+            raise typer.Exit(2)
 
 
 def command_named(name: str) -> Any:
