@@ -202,6 +202,8 @@ def performance(models: Path) -> str:
         if "threshold" in about
         else ""
     )
+    axes = ", ".join(map(str, sorted(about.get("mirror_axes", []))))
+    mirrored = f"Windows are predicted mirrored along the axes {axes} as well (`mirror_axes`). " if axes else ""
     scored = "Scored on the test cases"
     if part == "validation":
         scored = f"Chosen and scored on the same cases, {', '.join(split[part])}"
@@ -214,7 +216,7 @@ def performance(models: Path) -> str:
         [
             f"`models/model.pt` (the same state in `model.safetensors`; SHA-256 `{weights['sha256'][:16]}...`): "
             f"{run['network']['class']}, {run['network']['parameters']:,} parameters, {run['objective']['class']}, "
-            f"{run['training_cases']} training cases, {epochs}, seed {run['seed']}. {threshold}{scored} "
+            f"{run['training_cases']} training cases, {epochs}, seed {run['seed']}. {threshold}{mirrored}{scored} "
             f"(`evaluation.json`); `split.json` names the cases of every part, `model.json` what the weights must be "
             f"fed with ({_fed_with(run['input'])}).",
             *made,

@@ -7,10 +7,11 @@ with), split.json (names of the cases of every part), history.csv and preference
 from which scripts/generate_bundles.py makes the numbers of the model card. Scored is the part test or, where that is
 empty, validation, which chose the weights; the card says so. Of a network of two classes the threshold on the
 foreground's probability is chosen on the validation cases (threshold.csv) and written into the bias of the last layer,
-so that whoever uses the weights takes the more probable class, as always. Validation and scores are those of the
-bundle's program evaluating, with its defaults. Weights of more than 8 MB are stored as float16 and scored so; a network
-takes them in its own precision. What was typed to get the run belongs into models/commands.txt by hand:
-the card shows it.
+so that whoever uses the weights takes the more probable class, as always. With --mirror_axes windows are predicted
+mirrored along these axes as well, here and, since model.json says so, wherever the weights are used. Validation and
+scores are those of the bundle's program evaluating, else with its defaults. Weights of more than 8 MB are stored as
+float16 and scored so; a network takes them in its own precision. What was typed to get the run belongs into
+models/commands.txt by hand: the card shows it.
 """
 
 from __future__ import annotations
@@ -47,8 +48,10 @@ MAX_BYTES = 8_000_000
 """Of a weight file in the repository."""
 
 
-def evaluating(bundle: Path, dataset_dir: Path, *, part: str, ckpt: Path, output_dir: Path) -> ConfigWorkflow:
-    """The bundle's program evaluating with its defaults, on a part of the datalist."""
+def evaluating(
+    bundle: Path, dataset_dir: Path, *, part: str, ckpt: Path, output_dir: Path, **settings: Any
+) -> ConfigWorkflow:
+    """The bundle's program evaluating on a part of the datalist, but for ``settings`` with its defaults."""
     workflow = ConfigWorkflow(
         config_file=[str(bundle / "configs" / f"{name}.json") for name in ("train", "evaluate")],
         meta_file=str(bundle / "configs" / "metadata.json"),
@@ -60,19 +63,22 @@ def evaluating(bundle: Path, dataset_dir: Path, *, part: str, ckpt: Path, output
         ckpt=str(ckpt),
         output_dir=str(output_dir),
         num_workers=0,
+        **settings,
     )
     workflow.initialize()
     return workflow
 
 
-def validation_dice(bundle: Path, dataset_dir: Path, ckpt: Path) -> dict[float, float]:
+def validation_dice(bundle: Path, dataset_dir: Path, ckpt: Path, mirror_axes: list[int]) -> dict[float, float]:
     """Mean over validation cases and subsets of the foreground's Dice, by threshold.
 
     A threshold t enters as in :func:`with_threshold`, before probabilities are brought to the scan's grid and small
     components are removed: foreground's odds times (1 - t) / t.
     """
     with tempfile.TemporaryDirectory() as folder:
-        parser = evaluating(bundle, dataset_dir, part="validation", ckpt=ckpt, output_dir=Path(folder)).parser
+        parser = evaluating(
+            bundle, dataset_dir, part="validation", ckpt=ckpt, output_dir=Path(folder), mirror_axes=mirror_axes
+        ).parser
     network, inferer = parser.get_parsed_content("network").eval(), parser.get_parsed_content("inferer")
     network.load_state_dict(torch.load(ckpt, map_location="cpu", weights_only=True))
     cases, postprocessing = (parser.get_parsed_content(f"validate#{name}") for name in ("dataset", "postprocessing"))
@@ -100,7 +106,7 @@ def with_threshold(state: dict[str, torch.Tensor], network: str, threshold: floa
     return state | {LAST_BIAS[network]: bias}
 
 
-def write_weights(models: Path, run: Path, state: dict[str, torch.Tensor], chosen: dict[str, float]) -> None:
+def write_weights(models: Path, run: Path, state: dict[str, torch.Tensor], chosen: dict[str, Any]) -> None:
     """The state in both formats, and what it was trained on."""
     save_tensors(models / "model.pt", state)
     write_atomically(models / "model.safetensors", lambda path: save_file(state, path))
@@ -137,7 +143,7 @@ def scored_part(datalist: Datalist, modalities: tuple[str, ...]) -> str:
     return found
 
 
-def ship(bundle: Path, run: Path, dataset_dir: Path) -> str:
+def ship(bundle: Path, run: Path, dataset_dir: Path, mirror_axes: list[int]) -> str:
     """Fill the bundle's ``models`` from a run; returns what is to be told of it.
 
     Raises:
@@ -162,9 +168,9 @@ def ship(bundle: Path, run: Path, dataset_dir: Path) -> str:
     modalities = dataset_spec(about["dataset"]).modalities
     part, models = scored_part(datalist, modalities), bundle / "models"
     state = torch.load(run / "model.pt", map_location="cpu", weights_only=True)
-    chosen = {}
+    chosen: dict[str, Any] = {"mirror_axes": mirror_axes}
     if len(about["input"]["classes"]) == 2:
-        by_threshold = validation_dice(bundle, dataset_dir, run / "model.pt")
+        by_threshold = validation_dice(bundle, dataset_dir, run / "model.pt", mirror_axes)
         chosen["threshold"] = max(by_threshold, key=lambda threshold: by_threshold[threshold])
         state = with_threshold(state, about["input"]["network"]["class"], chosen["threshold"])
         with open(models / "threshold.csv", "w", newline="", encoding="utf-8") as file:
@@ -176,7 +182,7 @@ def ship(bundle: Path, run: Path, dataset_dir: Path) -> str:
     summary = scores(bundle, dataset_dir, part)
     write_text_atomically(models / "evaluation.json", json.dumps(summary, indent=2) + "\n")
     return (
-        f"{size / 1e6:.1f} MB{', stored as float16' if rounded else ''}, {chosen or 'no threshold'}, scored on {part}; "
+        f"{size / 1e6:.1f} MB{', stored as float16' if rounded else ''}, {chosen}, scored on {part}; "
         f"now write {models / 'commands.txt'} and run scripts/generate_bundles.py for the model card"
     )
 
@@ -186,9 +192,10 @@ def main() -> int:
     parser.add_argument("bundle", help="name of the bundle")
     parser.add_argument("--run", type=Path, required=True, help="output_dir of its training")
     parser.add_argument("--dataset_dir", type=Path, required=True, help="folder with datalist.json")
+    parser.add_argument("--mirror_axes", type=int, nargs="*", default=[], metavar="AXIS", help="such as 0 1")
     args = parser.parse_args()
     try:
-        print(ship(ROOT / "bundles" / args.bundle, args.run.resolve(), args.dataset_dir.resolve()))
+        print(ship(ROOT / "bundles" / args.bundle, args.run.resolve(), args.dataset_dir.resolve(), args.mirror_axes))
     except (UserError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

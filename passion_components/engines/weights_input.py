@@ -40,6 +40,7 @@ class WeightsInput:
         crop: voxels of a window, one number per spatial dimension.
         network: arguments of the backbone.
         label_scheme: how the label files of the training were coded.
+        mirror_axes: axes along which windows are best predicted mirrored as well, as whoever shipped the weights chose.
     """
 
     path: Path | None
@@ -49,6 +50,7 @@ class WeightsInput:
     crop: tuple[int, ...]
     network: Mapping[str, Any]
     label_scheme: str | None
+    mirror_axes: Sequence[int]
 
 
 def describe_input(
@@ -138,7 +140,8 @@ def weights_input(
     that configs can be read in any case.
     """
     path = find_weights(ckpt, output_dir, bundle_root)
-    said = {} if path is None else input_of(read_about(path))
+    about = {} if path is None else read_about(path)
+    said = input_of(about)
     used = said if _other_dataset(said, spec) is None else {}
     scheme = used.get("label_scheme")
     return WeightsInput(
@@ -149,6 +152,7 @@ def weights_input(
         crop=tuple(used.get("crop", spec.crop)),
         network=used.get("network", {}),
         label_scheme=scheme if scheme in spec.label_schemes else None,
+        mirror_axes=about.get("mirror_axes", []),
     )
 
 

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from passion_components.backbones.base import Backbone
 from passion_components.inferers.background import BackgroundOnce
+from passion_components.inferers.mirrors import checked_mirror_axes, mirrored
 from passion_components.inferers.windows import WINDOWS, fitted_windows
 
 logger = logging.getLogger(__name__)
@@ -42,12 +43,15 @@ class ModalityAwareInferer(SlidingWindowInferer):
         sw_batch_size: windows per call of the network.
         overlap: share of a window that its neighbour covers again, in [0, 1).
         mode: weights of the average: ``"constant"``, as published, or ``"gaussian"``, which trusts centres more.
+        mirror_axes: axes of a window along which it is predicted mirrored as well; the probabilities are averaged. Each
+            axis doubles the work.
         sw_device: where the windows are computed; by default where the input is.
         device: where the result is put together; by default where the input is.
         progress: show a bar.
 
     Raises:
-        ValueError: ``sw_batch_size`` below 1, ``overlap`` outside [0, 1), an unknown ``mode`` or ``windows``.
+        ValueError: ``sw_batch_size`` below 1, ``overlap`` outside [0, 1), an unknown ``mode`` or ``windows``, axes that
+            a window does not have.
     """
 
     overlap: float
@@ -60,6 +64,7 @@ class ModalityAwareInferer(SlidingWindowInferer):
         sw_batch_size: int = 1,
         overlap: float = 0.5,
         mode: str = "constant",
+        mirror_axes: Sequence[int] = (),
         sw_device: torch.device | str | None = None,
         device: torch.device | str | None = None,
         progress: bool = False,
@@ -74,6 +79,7 @@ class ModalityAwareInferer(SlidingWindowInferer):
             raise ValueError(f"windows must be one of {', '.join(WINDOWS)}, got {windows!r}")
         super().__init__(roi_size, sw_batch_size, overlap, mode, sw_device=sw_device, device=device, progress=progress)
         self.windows = windows
+        self.mirror_axes = checked_mirror_axes(mirror_axes, len(roi_size) if isinstance(roi_size, Sequence) else 3)
 
     def __call__(  # type: ignore[override]
         self,
@@ -143,7 +149,7 @@ class ModalityAwareInferer(SlidingWindowInferer):
             images,
             roi_size,
             self.sw_batch_size,
-            BackgroundOnce(predictor),
+            BackgroundOnce(mirrored(predictor, self.mirror_axes)),
             self.overlap,
             self.mode,
             padding_mode=beyond,

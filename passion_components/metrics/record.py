@@ -19,7 +19,7 @@ from passion_components.metrics.scores import CaseScores
 logger = logging.getLogger(__name__)
 
 _CASE_MARK = '"made_with"'
-UNTOLD = {"min_component_share": 0.0}
+UNTOLD = {"min_component_share": 0.0, "mirror_axes": []}
 """What records of earlier versions do not tell since it was always so."""
 
 

@@ -43,7 +43,8 @@ class BundleModel:
         trained: what they must be fed with.
         network: class of the network.
         arguments: of the network.
-        windows: how windows are laid: ``sw_batch_size``, ``overlap``, ``blending``, ``windows``.
+        windows: how they are laid and predicted: ``sw_batch_size``, ``overlap``, ``blending``, ``windows``,
+            ``mirror_axes``.
         min_component_share: of the largest component, the voxels that another one must have; what the bundle says of
             its own data set holds for no other one.
     """
@@ -100,7 +101,8 @@ def read_bundle(name_or_path: str | Path, *, ckpt: str | Path = "", dataset: str
         trained=trained,
         network=network,
         arguments=arguments,
-        windows={key: both.literal(key, default) for key, default in _WINDOWS.items()},
+        windows={key: both.literal(key, default) for key, default in _WINDOWS.items()}
+        | {"mirror_axes": trained.mirror_axes},
         min_component_share=_min_component_share(spec, both),
     )
 

@@ -292,6 +292,7 @@ def _inferer(model: BundleModel, settings: Mapping[str, Any], device: torch.devi
             overlap=settings["overlap"],
             mode=settings["blending"],
             windows=settings["windows"],
+            mirror_axes=settings["mirror_axes"],
             sw_device=device,
         )
     except (TypeError, ValueError) as error:

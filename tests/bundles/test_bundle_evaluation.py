@@ -81,6 +81,7 @@ class TestInterrupted:
 class TestSettings:
     def test_they_are_in_the_summary(self, evaluate, phantoms):
         settings = {"policy": "nan", "metrics": ["hd", "dice"], "min_region_voxels": {"ET": 30}, "blending": "gaussian"}
+        settings["mirror_axes"] = [0]
         summary = json.loads((evaluate("out", **settings) / "summary.json").read_text())
         assert summary["run"] | settings == summary["run"] and summary["metrics"] == ["hd", "dice"]
         about = {"datalist": str(phantoms / "datalist.json"), "part": "test", "spacing": [1.0] * 3, "overlap": 0.0}
@@ -94,6 +95,7 @@ class TestSettings:
             ({"min_region_voxels": {"XT": 1}}, "min_region_voxels names the region 'XT'; accepted: WT, TC, ET"),
             ({"min_component_share": 1.5}, "--min_component_share: expected a number from 0 .*to 1 .*, got 1.5"),
             ({"blending": "mean"}, "blending must be one of constant, gaussian, got 'mean'"),
+            ({"mirror_axes": [3]}, r"mirror_axes must be a list of different axes from 0 to 2, or empty, got \[3\]"),
         ],
     )
     def test_wrong_ones_are_refused_in_one_line(self, evaluate, refused, wrong, message):

@@ -64,11 +64,11 @@ def data(workflow, tmp_path):
 def ship(run, scripts, monkeypatch, tmp_path):
     """Train for an epoch and ship; gives the bundle's models folder."""
 
-    def make(of: str, folder: Path) -> Path:
+    def make(of: str, folder: Path, *more: str) -> Path:
         out = tmp_path / "run"
         run("training", "train", of=of, datalist=folder / "datalist.json", output_dir=out, epochs=1)
         words = ["ship_weights.py", of, "--run", str(out), "--dataset_dir", str(folder)]
-        monkeypatch.setattr(sys, "argv", words)
+        monkeypatch.setattr(sys, "argv", [*words, *more])
         assert scripts[0].main() == 0
         return tmp_path / "root" / "bundles" / of / "models"
 
@@ -97,6 +97,7 @@ def test_three_classes_are_shipped_as_trained_with_the_scores_of_the_test_part(s
     assert not (models / "threshold.csv").exists()
     summary = json.loads((models / "evaluation.json").read_text())
     assert (summary["cases"], summary["run"]["part"]) == (2, "test") and len(summary["subsets"]) == 15
+    assert summary["run"]["mirror_axes"] == []
     assert summary["run"]["weights"]["sha256"] == sha256_of(models / "model.pt")
     assert str(tmp_path) not in (models / "evaluation.json").read_text()
 
@@ -104,7 +105,7 @@ def test_three_classes_are_shipped_as_trained_with_the_scores_of_the_test_part(s
     card = scripts[1].bundle_files("brats2021", "rfnet")["docs/README.md"]
     assert card.splitlines()[2] == "**Trained on 4 patients; chosen on 1 other, scored on 2 others.**"
     assert "2 test cases" in card and "```bash\npython -m monai.bundle run training ...\n```" in card
-    assert "threshold" not in card.partition("## Performance")[2]
+    assert not {"threshold", "mirrored"} & set(card.partition("## Performance")[2].split())
     assert "4 training cases, 1 epochs, seed 0. Scored on the test cases (`evaluation.json`)" in card
 
     about = json.loads((models / "model.json").read_text())
@@ -115,12 +116,14 @@ def test_three_classes_are_shipped_as_trained_with_the_scores_of_the_test_part(s
 
 
 def test_without_test_cases_the_card_says_that_those_scored_also_chose(ship, data, scripts):
-    models = ship("tcga_lgg_mmformer", data("tcga_lgg_mmformer", without=("test",)))
+    models = ship("tcga_lgg_mmformer", data("tcga_lgg_mmformer", without=("test",)), "--mirror_axes", "1", "0")
     summary = json.loads((models / "evaluation.json").read_text())
     assert (summary["cases"], summary["run"]["part"]) == (2, "validation")
     table = [line.split(",") for line in (models / "threshold.csv").read_text().splitlines()[1:]]
     by_threshold = {float(threshold): float(dice) for threshold, dice in table}
-    chosen = json.loads((models / "model.json").read_text())["threshold"]
+    about = json.loads((models / "model.json").read_text())
+    chosen = about["threshold"]
+    assert about["mirror_axes"] == summary["run"]["mirror_axes"] == [1, 0]
     assert by_threshold[chosen] == max(by_threshold.values())
     # what was predicted when choosing is what the shipped weights give; its mean is over cases and subsets together
     scored = [(entry["n"], entry["dice"]["lesion"]) for entry in summary["subsets"].values()]
@@ -128,7 +131,7 @@ def test_without_test_cases_the_card_says_that_those_scored_also_chose(ship, dat
     assert mean == pytest.approx(by_threshold[chosen], abs=0.01)
     card = scripts[1].bundle_files("tcga_lgg", "mmformer")["docs/README.md"]
     assert "**Trained on 4 patients; chosen and scored on the same 2 others" in card
-    assert "2 validation cases" in card
+    assert "2 validation cases" in card and "Windows are predicted mirrored along the axes 0, 1 as well" in card
 
 
 def test_runs_that_cannot_be_scored_are_refused(scripts, data):

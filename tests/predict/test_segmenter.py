@@ -33,6 +33,24 @@ def test_every_subset_gives_what_it_gives_alone(segmenter, scans):
     assert len({np.asarray(found.image.dataobj).tobytes() for found in maps.values()}) > 1
 
 
+@pytest.mark.parametrize("said", [{}, {"mirror_axes": [1, 0]}])
+def test_windows_are_mirrored_as_the_json_beside_the_weights_says(bundle, said):
+    about = bundle / "models/model.json"
+    about.write_text(json.dumps(json.loads(about.read_text()) | said))
+    segmenter = Segmenter.load(bundle)
+    assert segmenter.settings["mirror_axes"] == said.get("mirror_axes", [])
+    assert segmenter.inferer.mirror_axes == ((0, 1) if said else ())
+
+
+def test_mirror_axes_that_no_window_has_are_refused(bundle):
+    about = bundle / "models/model.json"
+    about.write_text(json.dumps(json.loads(about.read_text()) | {"mirror_axes": [2]}))
+    with pytest.raises(
+        UserError, match=r"^small: mirror_axes must be a list of different axes from 0 to 1, .* got \[2\]"
+    ):
+        Segmenter.load(bundle)
+
+
 @pytest.mark.parametrize(
     ("dataset", "asked", "share"),
     [
