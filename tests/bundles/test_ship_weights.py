@@ -151,7 +151,15 @@ def test_what_cannot_be_shipped_is_told_in_one_line(scripts, data, monkeypatch, 
         (line,) = capsys.readouterr().err.splitlines()
         return line.removeprefix("error: ")
 
-    assert "No such file or directory" in said("tcga_lgg_rfnet", None)
+    assert said("tcga_lgg_rfnet", None).endswith(
+        "model.json: tells of no training; give with --run the output_dir of one"
+    )
+    (run / "model.json").write_text("{")
+    assert "model.json: tells of no training" in said("tcga_lgg_rfnet", None)
     assert "was trained on another datalist" in said("tcga_lgg_rfnet", about | {"datalist_hash": "0"})
     assert "was trained on tcga_lgg, which is not the data set of myops2020_rfnet" in said("myops2020_rfnet", about)
-    assert "no bundle tcga_lgg_none; accepted: brats2020_m2ftrans, " in said("tcga_lgg_none", about)
+    assert "has no model.pt, history.csv, preference.csv; give with --run" in said("tcga_lgg_rfnet", about)
+    for name in ("tcga_lgg_none", "bundles/tcga_lgg_rfnet", ""):
+        assert f"no bundle {name!r}; accepted: brats2020_m2ftrans, " in said(name, about)
+    (folder / "datalist.json").write_text("{")
+    assert "datalist.json: is not valid JSON" in said("tcga_lgg_rfnet", about)
