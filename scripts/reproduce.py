@@ -133,10 +133,16 @@ def _folders(waiting: Sequence[Job], given: Mapping[str, Path | None]) -> dict[s
 
 
 def _report(results: Path, *, table: bool, figures: bool) -> None:
-    """The tables, into the page that is named like the folder of the rows, and the figures, into the folder."""
+    """The tables, into the page that is named like the folder of the rows, and the figures, into the folder.
+
+    Raises:
+        ValueError: there are no rows, so the name of the folder may be misspelt.
+    """
     from reproduction.figures import write_figures
     from reproduction.tables import write_tables
 
+    if not rows.finished(results):
+        raise ValueError(f"{results / 'runs.csv'}: holds no training; name with --results a folder that has rows")
     if table:
         write_tables(results.with_name(f"{results.name}.md"), results)
     if figures:
@@ -144,9 +150,9 @@ def _report(results: Path, *, table: bool, figures: bool) -> None:
 
 
 def _count(text: str) -> int:
-    if (count := int(text)) < 1:
-        raise argparse.ArgumentTypeError(f"expected 1 or more, got {text}")
-    return count
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"expected 1 or more, got {text!r}")
+    return int(text)
 
 
 def _begins(job: Job, word: str) -> bool:
