@@ -268,8 +268,16 @@ def test_an_interruption_starts_no_further_job(monkeypatch, tmp_path):
 
 def test_a_name_outside_the_grid_is_refused():
     assert {job.setting for job in reproduce.chosen(["lgg_a/passion"])} == {"passion"}
-    with pytest.raises(ValueError, match="begins with 'lgg_c'.*lgg_a"):
-        reproduce.chosen(["lgg_c"])
+    assert reproduce.chosen(["brats/passion/fold1_seed0"]) == [Job("brats", "passion", 1, 0)]
+    folds = ", ".join(f"brats/passion/fold{fold}_seed0" for fold in range(5))
+    for word, accepted in (
+        ("lgg_c", "lgg_a, lgg_b, .*, brats_complete"),
+        ("brats/pasion", "brats/baseline, brats/passion, brats/neglected"),
+        ("brats/passion/1_0", folds),
+        ("brats/passion/fold1_seed0/more", "brats/passion/fold1_seed0"),
+    ):
+        with pytest.raises(ValueError, match=f"begins with '{word}'; accepted: {accepted}$"):
+            reproduce.chosen([word])
 
 
 class TestCommandLine:
