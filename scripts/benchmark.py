@@ -16,6 +16,7 @@ from __future__ import annotations
 import argparse
 import json
 import multiprocessing
+import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -29,6 +30,9 @@ from benchmarks.operations import count_operations
 from benchmarks.steps import BACKBONES, OBJECTIVES, Shape, measure_steps, mixed
 from benchmarks.surroundings import measure_loading, measure_starts
 from benchmarks.windows import measure_case, measure_subsets
+
+from passion_components.engines.failures import try_folder
+from passion_components.files import write_text_atomically
 
 
 def steps(args: argparse.Namespace, device: torch.device) -> Iterator[dict[str, Any]]:
@@ -144,6 +148,19 @@ def line(row: dict[str, Any]) -> str:
     return " | ".join(cells)
 
 
+def _count(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"expected 1 or more, got {text!r}")
+    return int(text)
+
+
+def _device(text: str) -> torch.device:
+    try:
+        return torch.empty(0, device=text).device
+    except (RuntimeError, AssertionError) as error:  # the latter where PyTorch has no CUDA
+        raise argparse.ArgumentTypeError(f"{text!r} cannot be used here: {str(error).splitlines()[0]}") from None
+
+
 def arguments(given: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("parts", nargs="*", metavar="PART", help=f"of {', '.join(PARTS)}; by default all of them")
@@ -151,24 +168,32 @@ def arguments(given: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--full", action="store_true", help="whole brains of 240 x 240 x 155 voxels; hours on one core")
     parser.add_argument("--naive", action="store_true", help="also as the published code arranges the work")
     parser.add_argument("--amp", action="store_true", help="bfloat16 autocast in training")
-    parser.add_argument("--device", default="cpu", type=torch.device)
-    parser.add_argument("--edge", type=int, default=80, help="crop of the steps (default 80)")
-    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--device", default="cpu", type=_device)
+    parser.add_argument("--edge", type=_count, default=80, help="crop of the steps (default 80)")
+    parser.add_argument("--repeats", type=_count, default=3)
     parser.add_argument("--backbones", nargs="+", choices=BACKBONES, default=list(BACKBONES))
-    parser.add_argument("--objectives", nargs="+", choices=OBJECTIVES, default=list(OBJECTIVES))
+    parser.add_argument("--objectives", nargs="+", choices=OBJECTIVES, help="default: all; --quick: baseline, passion")
     parser.add_argument("--json", type=Path, help="file for everything that was measured")
     args = parser.parse_args(given)
     if unknown := set(args.parts) - set(PARTS):
         parser.error(f"unknown part {', '.join(sorted(unknown))}; parts are {', '.join(PARTS)}")
     if args.quick:
         args.repeats = 1
-        args.objectives = [name for name in args.objectives if name in ("baseline", "passion")]
+    args.objectives = args.objectives or (["baseline", "passion"] if args.quick else list(OBJECTIVES))
     args.parts = args.parts or list(PARTS)
     return args
 
 
-def main() -> None:
-    args = arguments()
+def measure(args: argparse.Namespace) -> None:
+    """Print what the parts find; keep it all in the file that ``--json`` names, which is tried before the first part.
+
+    Raises:
+        ValueError: the file cannot be written; a network does not take the size.
+    """
+    if args.json is not None:
+        try_folder(args.json.parent)
+        if args.json.is_dir():
+            raise ValueError(f"{args.json}: is a folder; name a file with --json")
     told: dict[str, Any] = {"machine": machine(args.device)}
     print(line(told["machine"]), flush=True)
     for part in args.parts:
@@ -178,8 +203,18 @@ def main() -> None:
             told[part].append(row)
             print(line(row), flush=True)
     if args.json is not None:
-        args.json.write_text(json.dumps(told, indent=2, default=str) + "\n")
+        write_text_atomically(args.json, json.dumps(told, indent=2, default=str) + "\n")
+
+
+def main() -> int:
+    args = arguments()
+    try:
+        measure(args)
+    except (ValueError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -13,6 +13,7 @@ import warnings
 from pathlib import Path
 from typing import Any
 
+import yaml
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from monai.bundle import ConfigParser
 from monai.bundle.reference_resolver import ReferenceResolver
@@ -21,6 +22,7 @@ from passion_components import __version__
 from passion_components.datasets import DATASETS as SPECS
 from passion_components.datasets import DatasetSpec
 from passion_components.engines.earlier_versions import as_now
+from passion_components.files import write_text_atomically
 from passion_components.reports.cells import markdown_lines
 from passion_components.reports.tables import subset_scores
 
@@ -172,7 +174,7 @@ def patients(models: Path) -> str:
     """How many patients the weights in ``models`` were trained on, and what others did; empty without weights."""
     if not (models / "split.json").exists():
         return ""
-    count = {part: len(names) for part, names in json.loads((models / "split.json").read_text("utf-8")).items()}
+    count = {part: len(names) for part, names in _json(models / "split.json").items()}
     trained, validation, test = (count.get(part, 0) for part in ("training", "validation", "test"))
     others = f"scored on {_others(test)}"
     if not test:
@@ -190,10 +192,10 @@ def performance(models: Path) -> str:
     """What the model card says of the weights in ``models``: their training, and the scores in evaluation.json."""
     if not (models / "evaluation.json").exists():
         return "No weights are shipped with this bundle yet, so there is no number to report."
-    summary = json.loads((models / "evaluation.json").read_text(encoding="utf-8"))
-    about = json.loads((models / "model.json").read_text(encoding="utf-8"))
+    summary = _json(models / "evaluation.json")
+    about = _json(models / "model.json")
     run, weights = as_now(about["trained_on"]), summary["run"]["weights"]
-    split = json.loads((models / "split.json").read_text(encoding="utf-8"))
+    split = _json(models / "split.json")
     part = "test" if split.get("test") else "validation"
     table = subset_scores(summary, summary, f"{summary['cases']} {part} cases")
     threshold = (
@@ -228,29 +230,55 @@ def performance(models: Path) -> str:
     )
 
 
+def _json(path: Path) -> dict[str, Any]:
+    """One of the files that ``ship_weights.py`` writes.
+
+    Raises:
+        ValueError: it is not there, or damaged.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        found = "is no JSON" if path.exists() else "no such file"
+        raise ValueError(f"{path}: {found}; take it from a copy, or run scripts/ship_weights.py again") from None
+
+
 def _fed_with(said: dict[str, Any]) -> str:
     spacing, crop = (" x ".join(f"{value:g}" for value in said[name]) for name in ("spacing", "crop"))
     unit = "pixels" if len(said["crop"]) == 2 else "voxels"
     return f"{', '.join(said['modalities'])} in this order, {spacing} mm, windows of {crop} {unit}"
 
 
+def generate(*, check: bool) -> list[str]:
+    """Write what differs from the templates, once all of it is known to be right; with ``check`` nothing is written.
+
+    Returns:
+        The files, relative to the repository.
+    """
+    bundles = [(ROOT / "bundles" / f"{dataset}_{backbone}", dataset, backbone) for dataset, backbone in BUNDLES]
+    texts = {
+        bundle / name: text
+        for bundle, dataset, backbone in bundles
+        for name, text in bundle_files(dataset, backbone).items()
+    }
+    stale = [path for path, text in texts.items() if not path.is_file() or path.read_text(encoding="utf-8") != text]
+    if not check:
+        for path in stale:
+            write_text_atomically(path, texts[path])
+        for bundle, *_ in bundles:
+            (bundle / "models").mkdir(parents=True, exist_ok=True)
+    return [str(path.relative_to(ROOT)) for path in stale]
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--check", action="store_true", help="write nothing; exit 1 where a file differs")
     check = parser.parse_args().check
-    stale = []
-    for dataset, backbone in BUNDLES:
-        bundle = ROOT / "bundles" / f"{dataset}_{backbone}"
-        for name, text in bundle_files(dataset, backbone).items():
-            path = bundle / name
-            if path.exists() and path.read_text(encoding="utf-8") == text:
-                continue
-            stale.append(str(path.relative_to(ROOT)))
-            if not check:
-                path.parent.mkdir(parents=True, exist_ok=True)
-                path.write_text(text, encoding="utf-8")
-        if not check:
-            (bundle / "models").mkdir(parents=True, exist_ok=True)
+    try:
+        stale = generate(check=check)
+    except (ValueError, OSError, yaml.YAMLError) as error:
+        print("error:", *str(error).split(), file=sys.stderr)
+        return 1
     print("\n".join(f"{'stale' if check else 'written'}: {name}" for name in stale) or "all bundles are up to date")
     return 1 if check and stale else 0
 

@@ -23,6 +23,7 @@ from monai.bundle import ConfigParser
 
 from passion_components import __version__
 from passion_components.data.errors import UserError
+from passion_components.engines.failures import try_folder
 from passion_components.engines.weights import load_weights
 from passion_components.files import sha256_of, write_atomically, write_text_atomically
 from passion_components.hub.facts import WEIGHTS
@@ -35,7 +36,10 @@ PARTS = ("configs", "docs", "models", "LICENSE")
 
 
 def check_committed(root: Path, files: Iterable[Path] = ()) -> None:
-    """Refuse a tree with changes, and files that git ignores, so that a zip is always that of a commit."""
+    """Refuse a tree with changes, and files that git does not know, so that a zip is always that of a commit.
+
+    What else lies there untracked, like the data that weights were trained on, goes into no zip.
+    """
 
     def git(*words: str) -> list[str]:
         done = subprocess.run(["git", "-C", str(root), *words, "-z"], capture_output=True, text=True)
@@ -43,7 +47,7 @@ def check_committed(root: Path, files: Iterable[Path] = ()) -> None:
             raise UserError(f"{root}: is no git repository ({done.stderr.strip()}); use a clone, or --allow-dirty")
         return done.stdout.split("\0")[:-1]
 
-    changed = [line[3:] for line in git("status", "--porcelain")]
+    changed = [line[3:] for line in git("status", "--porcelain", "--untracked-files=no")]
     known = set(git("ls-files"))
     changed += [name for name in (file.relative_to(root).as_posix() for file in files) if name not in known]
     if changed:
@@ -113,6 +117,7 @@ def package(bundles: list[Path], out: Path, *, allow_dirty: bool) -> None:
         check_committed(ROOT, (file for bundle in bundles for file in bundle_content(bundle).values()))
     for bundle in bundles:
         check_bundle(bundle)
+    try_folder(out)
     for bundle in bundles:
         content = bundle_content(bundle)
         path = out / f"{bundle.name}_v{__version__}.zip"
@@ -136,7 +141,7 @@ def main() -> int:
             parser.error(f"no bundle {name!r}; accepted: {', '.join(names)}")
     try:
         package([ROOT / "bundles" / n for n in args.bundles or names], args.out, allow_dirty=args.allow_dirty)
-    except UserError as error:
+    except (ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     return 0

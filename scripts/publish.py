@@ -14,10 +14,11 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 import sys
 from pathlib import Path
 from typing import Any
-from urllib.error import HTTPError
+from urllib.error import HTTPError, URLError
 from urllib.parse import quote
 from urllib.request import Request, urlopen
 
@@ -38,7 +39,7 @@ def checked_files(folder: Path) -> tuple[list[IndexEntry], list[Path]]:
     """
     entries = list(FolderSource(folder).index().values())
     sums = folder / SUMS
-    said = sums.read_text(encoding="utf-8").splitlines() if sums.is_file() else []
+    said = sums.read_text(encoding="utf-8", errors="replace").splitlines() if sums.is_file() else []
     for entry in entries:
         archive = folder / entry.file
         right = archive.is_file() and entry_of(archive) == entry and f"{entry.sha256}  {entry.file}" in said
@@ -67,7 +68,9 @@ class GithubRelease:
             UserError: no such tag; the release has another file under the name of one of these; GitHub refuses.
         """
         if self._call("GET", f"{self.api}/git/ref/tags/{quote(self.tag)}", missing=True) is None:
-            raise UserError(f"{self.api}: has no tag {self.tag}; push it first: git push origin {self.tag}")
+            raise UserError(
+                f"{self.api}: no tag {self.tag} that the token may read; push it first: git push origin {self.tag}"
+            )
         releases = self._call("GET", f"{self.api}/releases?per_page=100")
         release = next((found for found in releases if found["tag_name"] == self.tag), None)
         if release is None:
@@ -111,6 +114,8 @@ class GithubRelease:
             if missing and error.code == 404:
                 return None
             raise UserError(f"{method} {url}: {error}; check the repository and what the token may do") from None
+        except URLError as error:
+            raise UserError(f"{method} {url}: {error.reason}; the same command goes on where it stopped") from None
         return json.loads(content) if content else None
 
 
@@ -135,13 +140,25 @@ def publish_to_hugging_face(repository: str, tag: str, folder: Path, files: list
     print(f"published: {commit.commit_url}")
 
 
+def _repository(text: str) -> str:
+    if not re.fullmatch(r"[\w.-]+/[\w.-]+", text):
+        raise argparse.ArgumentTypeError(f"expected OWNER/REPO, got {text!r}")
+    return text
+
+
+def _tag(text: str) -> str:
+    if not text.strip():
+        raise argparse.ArgumentTypeError(f"expected a name like v0.1.0, got {text!r}")
+    return text
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path, help="what scripts/package_bundles.py has filled")
     place = parser.add_mutually_exclusive_group(required=True)
-    place.add_argument("--github", metavar="OWNER/REPO")
-    place.add_argument("--hugging-face", metavar="OWNER/REPO")
-    parser.add_argument("--tag", required=True, help="of this release, like v0.1.0")
+    place.add_argument("--github", type=_repository, metavar="OWNER/REPO")
+    place.add_argument("--hugging-face", type=_repository, metavar="OWNER/REPO")
+    parser.add_argument("--tag", type=_tag, required=True, help="of this release, like v0.1.0")
     parser.add_argument("--upload", action="store_true", help="do it; without it, only say what would be done")
     args = parser.parse_args()
     try:

@@ -42,9 +42,8 @@ def chosen(only: Sequence[str]) -> list[Job]:
     everything = list(jobs())
     for word in only:
         if not any(_begins(job, word) for job in everything):
-            raise ValueError(
-                f"nothing in the grid begins with {word!r}; accepted: {', '.join(STUDIES)}, or one/SETTING"
-            )
+            accepted = ", ".join(_accepted(word, everything))
+            raise ValueError(f"nothing in the grid begins with {word!r}; accepted: {accepted}")
     found = [job for job in everything if not only or any(_begins(job, word) for word in only)]
     return sorted(found, key=lambda job: next((i for i, word in enumerate(only) if _begins(job, word)), 0))
 
@@ -133,10 +132,16 @@ def _folders(waiting: Sequence[Job], given: Mapping[str, Path | None]) -> dict[s
 
 
 def _report(results: Path, *, table: bool, figures: bool) -> None:
-    """The tables, into the page that is named like the folder of the rows, and the figures, into the folder."""
+    """The tables, into the page that is named like the folder of the rows, and the figures, into the folder.
+
+    Raises:
+        ValueError: there are no rows, so the name of the folder may be misspelt.
+    """
     from reproduction.figures import write_figures
     from reproduction.tables import write_tables
 
+    if not rows.finished(results):
+        raise ValueError(f"{results / 'runs.csv'}: holds no training; name with --results a folder that has rows")
     if table:
         write_tables(results.with_name(f"{results.name}.md"), results)
     if figures:
@@ -144,13 +149,25 @@ def _report(results: Path, *, table: bool, figures: bool) -> None:
 
 
 def _count(text: str) -> int:
-    if (count := int(text)) < 1:
-        raise argparse.ArgumentTypeError(f"expected 1 or more, got {text}")
-    return count
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"expected 1 or more, got {text!r}")
+    return int(text)
 
 
 def _begins(job: Job, word: str) -> bool:
     return f"{job.name}/".startswith(f"{word}/")
+
+
+def _accepted(word: str, everything: Sequence[Job]) -> list[str]:
+    """What could stand in place of ``word``, as far as the first of its parts that is wrong."""
+    parts = word.split("/")
+    names: list[str] = []
+    for depth in range(1, len(parts) + 1):
+        jobs_here = [job for job in everything if depth == 1 or _begins(job, "/".join(parts[: depth - 1]))]
+        names = list(dict.fromkeys("/".join(job.name.split("/")[:depth]) for job in jobs_here))
+        if "/".join(parts[:depth]) not in names:
+            break
+    return names
 
 
 def _minutes(value: float | None) -> str:
@@ -162,7 +179,7 @@ def main() -> int:
     parser.add_argument("--lgg", type=Path, help="folder that `passion prepare lgg` wrote")
     parser.add_argument("--brats", type=Path, help="folder that `passion prepare brats --dataset brats2021` wrote")
     parser.add_argument("--work", type=Path, help="folder for what is not kept")
-    parser.add_argument("--only", nargs="+", default=[], metavar="STUDY[/SETTING[/FOLD_SEED]]", help="in this order")
+    parser.add_argument("--only", nargs="+", default=[], metavar="STUDY[/SETTING[/foldN_seedN]]", help="in this order")
     parser.add_argument("--processes", type=_count, default=os.cpu_count(), help="at once; default: one a core")
     parser.add_argument("--results", type=Path, default=RESULTS, help="folder of the rows; default: docs/results")
     parser.add_argument("--plan", action="store_true", help="say what is done and left, and how long it takes")

@@ -35,8 +35,10 @@ from passion_components.data.errors import UserError
 from passion_components.data.lists.datalist import Datalist
 from passion_components.data.lists.split_files import write_split
 from passion_components.datasets import dataset_spec
+from passion_components.engines.weights_input import read_about
 from passion_components.files import sha256_of, write_atomically, write_text_atomically
 from passion_components.handlers.checkpoint import save_tensors
+from passion_components.inferers.mirrors import checked_mirror_axes
 from passion_components.metrics import METRICS
 from passion_components.presence import subset_table, subsets_within
 
@@ -46,6 +48,8 @@ LAST_BIAS = {"RFNet": "head.bias", "MMFormer": "decoder.heads.0.bias", "M2FTrans
 """Class of a network -> what is added to its logits last, one number per class."""
 MAX_BYTES = 8_000_000
 """Of a weight file in the repository."""
+OF_A_RUN = ("model.pt", "history.csv", "preference.csv")
+"""What is taken from a run beside its model.json."""
 
 
 def evaluating(
@@ -110,14 +114,14 @@ def write_weights(models: Path, run: Path, state: dict[str, torch.Tensor], chose
     """The state in both formats, and what it was trained on."""
     save_tensors(models / "model.pt", state)
     write_atomically(models / "model.safetensors", lambda path: save_file(state, path))
-    about = json.loads((run / "model.json").read_text(encoding="utf-8"))
-    about |= {
+    about = {
+        **read_about(run / "model.pt"),
         "sha256": sha256_of(models / "model.pt"),
         "sha256_safetensors": sha256_of(models / "model.safetensors"),
         **chosen,
     }
     write_text_atomically(models / "model.json", json.dumps(about, indent=2, sort_keys=True) + "\n")
-    for name in ("history.csv", "preference.csv"):
+    for name in OF_A_RUN[1:]:
         shutil.copy(run / name, models / name)
 
 
@@ -143,21 +147,34 @@ def scored_part(datalist: Datalist, modalities: tuple[str, ...]) -> str:
     return found
 
 
+def bundle_named(name: str) -> Path:
+    """The folder of a bundle of this repository."""
+    names = sorted(path.name for path in (ROOT / "bundles").iterdir() if (path / "configs").is_dir())
+    if name not in names:
+        raise UserError(f"no bundle {name!r}; accepted: {', '.join(names)}")
+    return ROOT / "bundles" / name
+
+
 def ship(bundle: Path, run: Path, dataset_dir: Path, mirror_axes: list[int]) -> str:
     """Fill the bundle's ``models`` from a run; returns what is to be told of it.
 
     Raises:
-        UserError: no such bundle; a run on other data than it or ``dataset_dir`` has; nothing to score; too large.
+        UserError: no run; one on other data than the bundle or ``dataset_dir`` has; nothing to score; too large.
+        ValueError: axes that its windows do not have.
     """
-    if not (bundle / "configs").is_dir():
-        names = sorted(path.name for path in bundle.parent.iterdir() if (path / "configs").is_dir())
-        raise UserError(f"no bundle {bundle.name}; accepted: {', '.join(names)}")
-    about = json.loads((run / "model.json").read_text(encoding="utf-8"))["trained_on"]
+    about = read_about(run / "model.pt").get("trained_on")
+    if not isinstance(about, dict):
+        raise UserError(f"{run / 'model.json'}: tells of no training; give with --run the output_dir of one")
     datalist = Datalist(dataset_dir / "datalist.json")
-    if about["datalist_hash"] != datalist.hash():
+    if about.get("datalist_hash") != datalist.hash():
         raise UserError(f"{run} was trained on another datalist than {datalist.path}")
     if about["dataset"] != bundle.name.rpartition("_")[0]:
         raise UserError(f"{run} was trained on {about['dataset']}, which is not the data set of {bundle.name}")
+    if missing := [name for name in OF_A_RUN if not (run / name).is_file()]:
+        raise UserError(
+            f"{run}: has no {', '.join(missing)}; give with --run the output_dir of a training that is done"
+        )
+    checked_mirror_axes(mirror_axes, len(about["input"]["crop"]))
     size = (run / "model.pt").stat().st_size
     rounded = size > MAX_BYTES
     if size > 2 * MAX_BYTES:
@@ -195,8 +212,8 @@ def main() -> int:
     parser.add_argument("--mirror_axes", type=int, nargs="*", default=[], metavar="AXIS", help="such as 0 1")
     args = parser.parse_args()
     try:
-        print(ship(ROOT / "bundles" / args.bundle, args.run.resolve(), args.dataset_dir.resolve(), args.mirror_axes))
-    except (UserError, OSError) as error:
+        print(ship(bundle_named(args.bundle), args.run.resolve(), args.dataset_dir.resolve(), args.mirror_axes))
+    except (ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     return 0

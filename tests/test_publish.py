@@ -188,6 +188,31 @@ class TestGithub:
         code, said = publish(dist, *self.WORDS, "--upload")
         assert code == 1 and "HTTP Error 403: Forbidden; check the repository and what the token may do" in said
 
+    def test_an_address_that_does_not_answer_is_told(self, publish, dist, monkeypatch):
+        monkeypatch.setenv("GITHUB_API_URL", "http://127.0.0.1:9")
+        monkeypatch.setenv("GITHUB_TOKEN", "none")
+        code, said = publish(dist, *self.WORDS, "--upload")
+        assert code == 1 and "error: GET http://127.0.0.1:9/repos/o/r/git/ref/tags/v0.1.0: " in said
+
+    @pytest.mark.parametrize(
+        ("repository", "tag", "said"),
+        [
+            ("o", "v0.1.0", "argument --github: expected OWNER/REPO, got 'o'"),
+            (
+                "https://github.com/o/r",
+                "v0.1.0",
+                "argument --github: expected OWNER/REPO, got 'https://github.com/o/r'",
+            ),
+            ("o/r", "", "argument --tag: expected a name like v0.1.0, got ''"),
+        ],
+    )
+    def test_what_names_no_repository_or_tag_is_refused_in_the_dry_run(
+        self, publish, dist, capsys, repository, tag, said
+    ):
+        with pytest.raises(SystemExit, match="2"):
+            publish(dist, "--github", repository, "--tag", tag)
+        assert said in capsys.readouterr().err
+
     def test_a_missing_token_is_told(self, publish, dist, github, monkeypatch):
         monkeypatch.delenv("GITHUB_TOKEN")
         code, said = publish(dist, *self.WORDS, "--upload")
@@ -197,13 +222,13 @@ class TestGithub:
 class TestTheFolderIsCheckedFirst:
     @pytest.mark.parametrize("name", FILES)
     def test_what_is_missing_or_altered_is_told(self, publish, dist, name):
-        for content in (b"altered", None):
+        for content in (b"altered", b"\xff\xfe", None):
             if content is None:
                 (dist / name).unlink()
             else:
                 (dist / name).write_bytes(content)
             code, said = publish(dist, "--github", "o/r", "--tag", "v0.1.0")
-            assert code == 1 and said.startswith("error: ") and "would upload" not in said
+            assert code == 1 and said.startswith("error: ") and name in said and "would upload" not in said
 
 
 class TestHuggingFace:

@@ -268,8 +268,16 @@ def test_an_interruption_starts_no_further_job(monkeypatch, tmp_path):
 
 def test_a_name_outside_the_grid_is_refused():
     assert {job.setting for job in reproduce.chosen(["lgg_a/passion"])} == {"passion"}
-    with pytest.raises(ValueError, match="begins with 'lgg_c'.*lgg_a"):
-        reproduce.chosen(["lgg_c"])
+    assert reproduce.chosen(["brats/passion/fold1_seed0"]) == [Job("brats", "passion", 1, 0)]
+    folds = ", ".join(f"brats/passion/fold{fold}_seed0" for fold in range(5))
+    for word, accepted in (
+        ("lgg_c", "lgg_a, lgg_b, .*, brats_complete"),
+        ("brats/pasion", "brats/baseline, brats/passion, brats/neglected"),
+        ("brats/passion/1_0", folds),
+        ("brats/passion/fold1_seed0/more", "brats/passion/fold1_seed0"),
+    ):
+        with pytest.raises(ValueError, match=f"begins with '{word}'; accepted: {accepted}$"):
+            reproduce.chosen([word])
 
 
 class TestCommandLine:
@@ -302,7 +310,8 @@ class TestCommandLine:
             ((*job, "--lgg", data), "expected --work DIR"),
             ((*job, *work, "--lgg", tmp_path / "no"), "no such datalist"),
             (("--only", "brats", *work, "--brats", data), "names tcga_lgg, expected brats2021"),
-            ((*job, *work, "--lgg", data, "--processes", 0), "expected 1 or more, got 0"),
+            ((*job, *work, "--lgg", data, "--processes", 0), "expected 1 or more, got '0'"),
+            ((*job, *work, "--lgg", data, "--processes", "all"), "expected 1 or more, got 'all'"),
         ):
             code, told = reproduced(*words)
             assert code == 2 and said in told
@@ -329,6 +338,12 @@ class TestCommandLine:
         made = (tmp_path / "mine.md").read_text()
         assert "| PASSION, Eq. 14 | 1 | 50.0 |" in made and "+0.000 [+0.000, +0.000]" in made
         assert (DOCS / "results.md").read_text(encoding="utf-8") == page
+
+    @pytest.mark.parametrize("word", ["--table", "--figures"])
+    def test_without_rows_nothing_is_written(self, reproduced, tmp_path, word):
+        code, told = reproduced(word)
+        assert code == 2 and "mine/runs.csv: holds no training; name with --results" in told
+        assert list(tmp_path.iterdir()) == []
 
     def test_damaged_rows_are_told_in_one_line(self, reproduced, tmp_path):
         (tmp_path / "mine").mkdir()

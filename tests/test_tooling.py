@@ -201,21 +201,41 @@ def test_the_demo_gets_its_arguments_as_they_are(clone):
     assert clone.calls("demo.py") == [f"{clone.folder}/scripts/demo.py --out a folder"]
 
 
+@pytest.mark.parametrize(
+    ("file", "ignored"),
+    [
+        ("data/lgg/P1/flair.nii.gz", True),
+        ("bundles/tcga_lgg_rfnet/data/lgg/P1/flair.nii.gz", True),
+        ("bundles/tcga_lgg_rfnet/first/model.pt", True),
+        ("bundles/tcga_lgg_rfnet/configs/train.json", False),
+        ("passion_components/data/errors.py", False),
+    ],
+)
+def test_git_ignores_patients_and_trainings_where_docs_and_cards_put_them(tmp_path, file, ignored):
+    subprocess.run(["git", "init", "-q", tmp_path], check=True)
+    shutil.copy(ROOT / ".gitignore", tmp_path)
+    found = subprocess.run(["git", "-C", tmp_path, "check-ignore", "-q", file])
+    assert found.returncode == (0 if ignored else 1)
+
+
 class TestContainer:
     """No image is built: what the Dockerfile says must fit what lies here."""
 
     LINES = (ROOT / "Dockerfile").read_text().splitlines()
+    FILTER = (ROOT / ".dockerignore").read_text().splitlines()
 
     def instructions(self, name: str) -> list[str]:
         return [line.removeprefix(name).strip() for line in self.LINES if line.startswith(f"{name} ")]
 
     def test_all_that_is_copied_exists_and_reaches_the_builder(self):
-        let_in = {line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")}
+        let_in = {line[1:] for line in self.FILTER if line.startswith("!") and "/" not in line}
         sources = {s for words in self.instructions("COPY") if "--from" not in words for s in words.split()[:-1]}
         assert sources == let_in and all((ROOT / source).exists() for source in sources)
 
-    def test_what_git_ignores_does_not_reach_the_builder(self):
-        assert {"*", "**/__pycache__", "bundles/*/output"} <= set((ROOT / ".dockerignore").read_text().splitlines())
+    def test_of_a_bundle_its_parts_alone_reach_the_builder(self):
+        assert {"*", "**/__pycache__"} <= set(self.FILTER)
+        after = self.FILTER[self.FILTER.index("bundles/*/*") + 1 :]
+        assert after == [f"!bundles/*/{part}" for part in ("LICENSE", "configs", "docs", "models")]
 
     def test_the_wheel_is_made_of_all_that_setup_names(self):
         copied = " ".join(self.instructions("COPY")[:2]).split()

@@ -31,7 +31,7 @@ from passion_components.predict.runs import predict as predict_cases
 from passion_components.predict.segmenter import Segmenter, check_sequences
 
 NOT_STARTED = 2
-"""Exit code where nothing could be done, or not go on."""
+"""Exit code where nothing could be done, or the run could not go on."""
 
 ScansArgument = Annotated[
     list[str],
@@ -118,7 +118,8 @@ def predict(
 
         passion predict --t1 a.nii.gz --flair b.nii.gz --bundle tcga_lgg_rfnet --out OUT
 
-    Exit codes: 0 all cases are done, 1 some failed, 2 nothing could be done or go on, 130 interrupted.
+    Exit codes: 0 all cases are done, 1 some failed, 2 nothing could be done, or the run could not go on,
+    130 interrupted.
     """
     with _exit_codes(), _console():
         share = Share(int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))).within(_share(shard))

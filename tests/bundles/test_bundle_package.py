@@ -110,8 +110,12 @@ class TestRefused:
 
     def test_what_is_not_committed(self, scripts, tmp_path):
         subprocess.run(["git", "init", "-q", tmp_path], check=True)
-        scripts.check_committed(tmp_path)
         (tmp_path / "new.py").write_text("")
+        (tmp_path / "scan.nii.gz").write_bytes(b"")  # beside the files of the zip, so it need not be committed
+        scripts.check_committed(tmp_path)
+        with pytest.raises(UserError, match="not committed: new.py; commit or remove it"):
+            scripts.check_committed(tmp_path, [tmp_path / "new.py"])
+        subprocess.run(["git", "-C", tmp_path, "add", "new.py"], check=True)
         with pytest.raises(UserError, match="not committed: new.py; commit or remove it"):
             scripts.check_committed(tmp_path)
 
@@ -153,6 +157,13 @@ class TestRefused:
         evaluation.write_text(json.dumps(summary))
         with pytest.raises(UserError, match="is of weights with SHA-256 0000.*, which are not beside it"):
             scripts.check_bundle(bundle)
+
+    def test_an_output_that_is_a_file(self, scripts, monkeypatch, capsys, tmp_path):
+        (tmp_path / "dist").touch()
+        monkeypatch.setattr(scripts, "check_bundle", lambda bundle: None)
+        monkeypatch.setattr(sys, "argv", ["package_bundles.py", NAME, "--allow-dirty", "--out", str(tmp_path / "dist")])
+        assert scripts.main() == 1
+        assert capsys.readouterr().err == f"error: {tmp_path / 'dist'}: is a file; name a folder for the output\n"
 
 
 def test_downloaded_into_an_empty_folder_it_segments_as_in_the_repository(

@@ -232,3 +232,17 @@ def test_a_changed_byte_is_found_and_left_alone(generator, capsys, tmp_path):
     assert generator.main() == 1
     assert capsys.readouterr().out.strip() == f"stale: bundles/{BUNDLES[0]}/configs/train.json"
     assert "301" in path.read_text()
+
+
+@pytest.mark.parametrize(("content", "said"), [("{", "is no JSON"), (None, "no such file")])
+def test_where_a_file_of_the_weights_is_unusable_nothing_is_written(
+    generator, monkeypatch, capsys, tmp_path, content, said
+):
+    card = tmp_path / "bundles" / "brats2020_rfnet" / "docs" / "README.md"
+    card.write_text("old")
+    split = tmp_path / "bundles" / "tcga_lgg_rfnet" / "models" / "split.json"
+    split.write_text(content) if content else split.unlink()
+    monkeypatch.setattr(generator, "BUNDLES", [("brats2020", "rfnet"), ("tcga_lgg", "rfnet")])
+    monkeypatch.setattr(sys, "argv", ["generate_bundles.py"])
+    assert generator.main() == 1 and card.read_text() == "old"
+    assert capsys.readouterr().err.startswith(f"error: {split}: {said}; take it from a copy")

@@ -145,16 +145,28 @@ def test_what_cannot_be_shipped_is_told_in_one_line(scripts, data, monkeypatch, 
     run.mkdir()
     about = {"dataset": "tcga_lgg", "datalist_hash": Datalist(folder / "datalist.json").hash()}
 
-    def said(bundle: str, trained_on: dict | None) -> str:
+    def said(bundle: str, trained_on: dict | None, *more: str) -> str:
         if trained_on is not None:
             (run / "model.json").write_text(json.dumps({"trained_on": trained_on}))
         words = ["ship_weights.py", bundle, "--run", str(run), "--dataset_dir", str(folder)]
-        monkeypatch.setattr(sys, "argv", words)
+        monkeypatch.setattr(sys, "argv", [*words, *more])
         assert scripts[0].main() == 1
         (line,) = capsys.readouterr().err.splitlines()
         return line.removeprefix("error: ")
 
-    assert "No such file or directory" in said("tcga_lgg_rfnet", None)
+    assert said("tcga_lgg_rfnet", None).endswith(
+        "model.json: tells of no training; give with --run the output_dir of one"
+    )
+    (run / "model.json").write_text("{")
+    assert "model.json: tells of no training" in said("tcga_lgg_rfnet", None)
     assert "was trained on another datalist" in said("tcga_lgg_rfnet", about | {"datalist_hash": "0"})
     assert "was trained on tcga_lgg, which is not the data set of myops2020_rfnet" in said("myops2020_rfnet", about)
-    assert "no bundle tcga_lgg_none; accepted: brats2020_m2ftrans, " in said("tcga_lgg_none", about)
+    assert "has no model.pt, history.csv, preference.csv; give with --run" in said("tcga_lgg_rfnet", about)
+    for name in ("tcga_lgg_none", "bundles/tcga_lgg_rfnet", ""):
+        assert f"no bundle {name!r}; accepted: brats2020_m2ftrans, " in said(name, about)
+    for name in scripts[0].OF_A_RUN:
+        (run / name).touch()
+    sizes = about | {"input": {"crop": [96, 96]}}
+    assert said("tcga_lgg_rfnet", sizes, "--mirror_axes", "2").endswith("from 0 to 1, or empty, got [2]")
+    (folder / "datalist.json").write_text("{")
+    assert "datalist.json: is not valid JSON" in said("tcga_lgg_rfnet", about)
