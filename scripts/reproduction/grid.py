@@ -44,6 +44,9 @@ SETTINGS = {
     "averaged": Setting("Eq. 14, averaged teacher", ("averaged_teacher",)),
     "warmup": Setting("Eq. 14, 5 epochs of warm-up", values={"distillation_warmup": "5"}),
     "neglected": Setting("Eq. 14 + L_reg of the neglected", values=NEGLECTED),
+    "averaged_neglected": Setting(
+        "Eq. 14 + L_reg of the neglected, averaged teacher", ("averaged_teacher",), NEGLECTED
+    ),
     "kept": Setting("Eq. 2 + Eq. 14", values=KEPT),
     "kept_tau2": Setting("Eq. 2 + Eq. 14, tau²", values=KEPT | TAU2),
     "moddrop_neglected": Setting("ModDrop, Eq. 14 + L_reg of the neglected", ("moddrop",), NEGLECTED),
@@ -85,7 +88,7 @@ SMALL = {"network_def#img_size": "[48,48]", "network_width": "6", "mlp_dim": "25
 BRATS = {"epochs": "40", "learning_rate": "0.005", "cache": "True", "val_interval": "1000", "amp": "True"}
 BRATS_INPUT = {"spacing": "[3.0,3.0,3.0]", "roi_size": "[48,48,48]", "num_workers": "0"}
 ABLATION = ("fused", "pixel", "semantic", "pixel_semantic", "pixel_semantic_delta")
-SEARCH = ("kept", "kept_tau2", "tau2", "teacher_first", "lambda2", "gamma", "averaged", "warmup")
+SEARCH = ("kept", "kept_tau2", "tau2", "teacher_first", "lambda2", "gamma", "averaged", "averaged_neglected", "warmup")
 
 STUDIES = {
     "lgg_a": Study(
@@ -94,7 +97,7 @@ STUDIES = {
     ),
     "lgg_b": Study(
         "TCGA-LGG, RFNet, rates B: T1 .8, T1ce .5, FLAIR .2", "tcga_lgg_rfnet", "lgg", RATES_B, LGG, LGG_INPUT,
-        ("baseline", "passion", "neglected", "kept_tau2", "moddrop", "moddrop_neglected", "pmr", "released"),
+        ("baseline", "passion", "neglected", "averaged_neglected", "kept_tau2", "moddrop", "moddrop_neglected", "pmr", "released"),
     ),
     "lgg_complete": Study(
         "TCGA-LGG, RFNet, all that the patients have", "tcga_lgg_rfnet", "lgg", {}, LGG, LGG_INPUT,
