@@ -97,7 +97,8 @@ STUDIES = {
     ),
     "lgg_b": Study(
         "TCGA-LGG, RFNet, rates B: T1 .8, T1ce .5, FLAIR .2", "tcga_lgg_rfnet", "lgg", RATES_B, LGG, LGG_INPUT,
-        ("baseline", "passion", "neglected", "averaged_neglected", "kept_tau2", "moddrop", "moddrop_neglected", "pmr", "released"),
+        ("baseline", "passion", "neglected", "averaged_neglected", "kept_tau2", "moddrop", "moddrop_neglected", "pmr",
+         "released"),
     ),
     "lgg_complete": Study(
         "TCGA-LGG, RFNet, all that the patients have", "tcga_lgg_rfnet", "lgg", {}, LGG, LGG_INPUT,
