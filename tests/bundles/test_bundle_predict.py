@@ -29,7 +29,8 @@ def told_weights(workflow, random_weights_of):
         made.initialize()
         values = {key: made.parser.get_parsed_content(key) for key in ("spec", "modalities", "spacing", "roi_size")}
         said = describe_input(network=made.parser.get_parsed_content("network_def"), label_scheme=None, **values)
-        weights.with_suffix(".json").write_text(json.dumps({"trained_on": {"input": said}}))
+        about = {"trained_on": {"input": said}, "mirror_axes": [0] if of.startswith("tcga_lgg") else []}
+        weights.with_suffix(".json").write_text(json.dumps(about))
         return weights
 
     return make
