@@ -23,7 +23,7 @@ import numpy as np
 from passion_components.data.case_names import PARTS, checked_case_name
 from passion_components.data.reading.image_files import split_index
 from passion_components.datasets import DATASETS, DatasetSpec, dataset_spec, known_sequence
-from passion_components.files import content_hashes, write_atomically
+from passion_components.files import content_hashes, unique_keys, write_atomically
 
 _SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 
@@ -268,11 +268,13 @@ def _read(path: Path | str) -> dict[str, Any]:
     except UnicodeDecodeError:
         raise ValueError(f"{path}: is not a text file; expected a datalist in JSON") from None
     try:
-        content = json.loads(text)
+        content = json.loads(text, object_pairs_hook=unique_keys)
     except json.JSONDecodeError as error:
         raise ValueError(f"{path}: is not valid JSON: {error.msg} in line {error.lineno}") from None
     except RecursionError:
         raise ValueError(f"{path}: is nested too deeply; expected lists of cases in an object of parts") from None
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
     if _SURROGATE.search(text) and not _encodable(content):
         raise ValueError(f"{path}: holds half of a character (a lone surrogate, \\ud800 to \\udfff); write it in UTF-8")
     if not isinstance(content, dict):

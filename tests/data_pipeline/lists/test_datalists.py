@@ -62,6 +62,8 @@ class TestLoad:
             ({"training": [{"case": "P", "t1c": "a"}]}, r"unknown key 't1c' \(did you mean t1ce\?\)"),
             ({"training": [{"case": "P", "T1": "a"}]}, r"unknown key 'T1' \(did you mean t1\?\)"),
             ({"training": [{"case": "P", "flar": "a"}]}, r"unknown key 'flar' \(did you mean flair\?\)"),
+            ('{"training": [], "training": []}', "the key 'training' stands twice in one object; expected"),
+            ('{"training": [{"case": "P", "t1": "a", "t1": "b"}]}', "the key 't1' stands twice in one object"),
             ({"training": [{"case": "P", "t1": None}]}, "t1 must be a path, got None; leave the key out"),
         ],
     )
