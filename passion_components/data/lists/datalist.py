@@ -25,6 +25,12 @@ from passion_components.data.reading.image_files import split_index
 from passion_components.datasets import DATASETS, DatasetSpec, dataset_spec, known_sequence
 from passion_components.files import content_hashes, unique_keys, write_atomically
 
+_PART_SPELLINGS = (*PARTS, "train", "val", "valid", "testing")
+"""The first three letters tell the part."""
+
+_CLOSE = 0.85
+"""``trainig`` is, ``test_old`` is not."""
+
 _SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 
 
@@ -40,12 +46,13 @@ class Datalist:
 
     Raises:
         FileNotFoundError: no such file.
-        ValueError: one that is no datalist; a label scheme that is no name.
+        ValueError: one that is no datalist; a part that is misspelt; a label scheme that is no name.
     """
 
     def __init__(self, path: Path | str) -> None:
         self.path = path
         self._content = _read(path)
+        _check_parts(path, self._content)
         self.label_scheme: str | None = self._content.get("label_scheme")
         if not isinstance(self.label_scheme, str | None):
             raise ValueError(f"{path}: label_scheme must be a name, got {self.label_scheme!r}")
@@ -291,6 +298,17 @@ def _encodable(content: Any) -> bool:
     except UnicodeEncodeError:
         return False
     return True
+
+
+def _check_parts(path: Path | str, content: Mapping[str, Any]) -> None:
+    """Refuse what would silently leave out all the cases of a part; lists of other names are someone's own."""
+    for key, value in content.items():
+        near = get_close_matches(key.strip().lower(), _PART_SPELLINGS, n=1, cutoff=_CLOSE)
+        if key not in PARTS and near and isinstance(value, list | dict):
+            meant = next(part for part in PARTS if part.startswith(near[0][:3]))
+            raise ValueError(
+                f"{path}: unknown part {key!r} (did you mean {meant}?); accepted: {', '.join(PARTS)}; rename it"
+            )
 
 
 def _check_keys(where: str, entry: Mapping[str, Any], modalities: Sequence[str]) -> None:

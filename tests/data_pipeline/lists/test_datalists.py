@@ -40,7 +40,8 @@ class TestLoad:
         assert Datalist(write({"test": [{"case": "P1", "t1": "a"}]})).cases("test", MODALITIES)[0]["case"] == "P1"
 
     def test_notes_and_foreign_sequences_are_left_out(self, write):
-        path = write({"training": [{"case": "P1", "t1": "/a", "t2": "/b", "fold": 0, "site": "x"}], "name": "mine"})
+        case = {"case": "P1", "t1": "/a", "t2": "/b", "fold": 0, "site": "x"}
+        path = write({"training": [case], "name": "mine", "train": "at 3 T", "test_old": []})
         assert Datalist(path).cases("training", ("t1", "flair")) == [{"case": "P1", "t1": "/a"}]
 
     def test_an_empty_part_is_legal(self, write):
@@ -53,6 +54,10 @@ class TestLoad:
         ("content", "message"),
         [
             ("{", "is not valid JSON: .* in line 1"),
+            ({"training": [], "val": []}, r"unknown part 'val' \(did you mean validation\?\); accepted: training"),
+            ({"Training": []}, r"unknown part 'Training' \(did you mean training\?\)"),
+            ({"training": [], "testing": []}, r"unknown part 'testing' \(did you mean test\?\)"),
+            ({"training": [], "test ": []}, r"unknown part 'test ' \(did you mean test\?\)"),
             ([], "expected an object with the parts training, validation, test, got a list"),
             ({"test": []}, "has no part 'training'; parts found: test"),
             ({"training": {}}, "part 'training' must be a list of cases, got a dict"),
