@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from passion_components.datasets.spec import DatasetSpec, plain, spelling
-from passion_components.files import unique_keys
+from passion_components.files import read_text, unique_keys
 
 FOREGROUNDS = ("nonzero", "above_background")
 SKULL = ("expected", "unexpected", None)
@@ -54,13 +54,13 @@ def read_dataset(path: Path | str) -> DatasetSpec:
 
 def _load(path: Path) -> Any:
     try:
-        return json.loads(path.read_text(encoding="utf-8-sig"), object_pairs_hook=unique_keys)
+        text = read_text(path)
     except FileNotFoundError:
         raise FileNotFoundError(f"{path}: no such file; expected the JSON file of a data set") from None
     except OSError as error:
         raise ValueError(f"{path}: cannot be read ({error.strerror}); expected the JSON file of a data set") from None
-    except UnicodeDecodeError:
-        raise ValueError(f"{path}: is not a text file; expected the JSON file of a data set") from None
+    try:
+        return json.loads(text, object_pairs_hook=unique_keys)
     except json.JSONDecodeError as error:
         raise ValueError(f"{path}: is not valid JSON: {error.msg} in line {error.lineno}") from None
     except RecursionError:

@@ -23,7 +23,7 @@ import numpy as np
 from passion_components.data.case_names import PARTS, checked_case_name
 from passion_components.data.reading.image_files import split_index
 from passion_components.datasets import DATASETS, DatasetSpec, dataset_spec, known_sequence
-from passion_components.files import content_hashes, unique_keys, write_atomically
+from passion_components.files import content_hashes, read_text, unique_keys, write_atomically
 
 _PART_SPELLINGS = (*PARTS, "train", "val", "valid", "testing")
 """The first three letters tell the part."""
@@ -265,15 +265,13 @@ def check_files_exist(cases: Iterable[Mapping[str, str]]) -> None:
 
 def _read(path: Path | str) -> dict[str, Any]:
     try:
-        text = Path(path).read_text(encoding="utf-8-sig")
+        text = read_text(Path(path))
     except FileNotFoundError:
         raise FileNotFoundError(
             f"{path}: no such datalist; make one with `passion prepare` or `passion phantom`"
         ) from None
     except IsADirectoryError:
         raise ValueError(f"{path}: is a folder; expected a datalist, a JSON file") from None
-    except UnicodeDecodeError:
-        raise ValueError(f"{path}: is not a text file; expected a datalist in JSON") from None
     try:
         content = json.loads(text, object_pairs_hook=unique_keys)
     except json.JSONDecodeError as error:
