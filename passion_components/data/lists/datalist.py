@@ -168,8 +168,10 @@ class Datalist:
         names: set[str] = set()
         for number, entry in enumerate(entries, 1):
             where = f"{self.path}: entry {number} of part {part!r}"
-            if not isinstance(entry, dict) or not isinstance(entry.get("case"), str) or not entry["case"]:
+            if not isinstance(entry, dict) or "case" not in entry:
                 raise ValueError(f'{where} has no name; expected {{"case": "...", ...}}')
+            if not isinstance(entry["case"], str) or not entry["case"]:
+                raise ValueError(f"{where}: case must be a name in quotes, got {json.dumps(entry['case'])}")
             name = checked_case_name(entry["case"], where)
             if name in names:
                 raise ValueError(f"{self.path}: case {name!r} occurs twice in part {part!r}; expected every case once")

@@ -62,6 +62,7 @@ class TestLoad:
             ({"test": []}, "has no part 'training'; parts found: test"),
             ({"training": {}}, "part 'training' must be a list of cases, got a dict"),
             ({"training": [{"t1": "a"}]}, "entry 1 of part 'training' has no name"),
+            ({"training": [{"case": 12, "t1": "a"}]}, "entry 1 of .*: case must be a name in quotes, got 12$"),
             ({"training": [{"case": "P", "t1": "a"}] * 2}, "case 'P' occurs twice in part 'training'"),
             ({"training": [{"case": "P", "label": "a"}]}, "'P' has no modality; expected at least one of flair, t1ce"),
             ({"training": [{"case": "P", "t1c": "a"}]}, r"unknown key 't1c' \(did you mean t1ce\?\)"),
