@@ -216,12 +216,17 @@ def _check_output(output_dir: Path, resume: bool | str) -> None:
             f"--resume {resume}: accepted are True and False; --output_dir names the folder in which to go on"
         )
     checkpoints = [path.name for path in checkpoints_in(output_dir)]
-    if resume and not checkpoints:
-        raise UserError(
-            f"--resume True: {output_dir} holds no {STATE_FILE}; look for a mistyped --output_dir, or leave "
-            "--resume out to train from the start"
-        )
     found = [*checkpoints, *(name for name in _OF_A_TRAINING if (output_dir / name).exists())]
+    if resume and not checkpoints:
+        weights = [output_dir / name for name in ("model_last.pt", "model.pt") if name in found]
+        anew = (
+            f"begin anew from its weights, without --resume, with --ckpt {weights[0]} and another --output_dir"
+            if weights
+            else "leave --resume out to train from the start"
+        )
+        raise UserError(
+            f"--resume True: {output_dir} holds no {STATE_FILE}; look for a mistyped --output_dir, or {anew}"
+        )
     if found and not resume:
         go_on = "go on with --resume True, or name" if checkpoints else "remove it, or name"
         raise UserError(f"{output_dir} already holds {', '.join(found)}; {go_on} another --output_dir")

@@ -217,6 +217,12 @@ class TestTraining:
         with pytest.raises(UserError, match=r"--resume True: .*out holds no checkpoint.pt; look for a mistyped"):
             self.check(datalist(), tmp_path, resume=True)
 
+    def test_a_resume_without_checkpoint_where_weights_are_left_names_them(self, datalist, tmp_path):
+        (tmp_path / "out").mkdir()
+        (tmp_path / "out" / "model.pt").touch()
+        with pytest.raises(UserError, match=r"holds no checkpoint.pt; .* --ckpt .*out/model.pt and another --output_d"):
+            self.check(datalist(), tmp_path, resume=True)
+
     @pytest.mark.parametrize(
         ("overrides", "line"),
         [
