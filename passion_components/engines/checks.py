@@ -87,7 +87,8 @@ def check_training(
 ) -> None:
     """Refuse a training that cannot start.
 
-    Perfect data training (``pdt`` in ``presence_sampling``) on cases that lack sequences is warned about.
+    Perfect data training (``pdt`` in ``presence_sampling``) on cases that lack sequences is warned about, and so are
+    training cases that are validated on.
 
     Raises:
         UserError: in one line.
@@ -102,6 +103,7 @@ def check_training(
         raise UserError(f"--epochs {epochs}: accepted are 1 to --lr_horizon ({lr_horizon or 'any number'})")
     with _in_one_line():
         datalist.missing_rates(modalities)
+    _warn_of_cases_in_both(datalist, modalities)
     if "pdt" in presence_sampling:
         _warn_of_incomplete_cases(datalist, modalities)
     _check_reading(spec, modalities, label_scheme=label_scheme, resample_to=resample_to, register_to=register_to)
@@ -206,6 +208,18 @@ def _warn_of_incomplete_cases(datalist: Datalist, modalities: Sequence[str]) -> 
             "pdt: perfect data training means complete cases, but %d of %d training cases of %s lack sequences (%s); "
             "name a complete --datalist, or do not call the result PDT",
             *(int(absent.any(1).sum()), len(absent), datalist.path, counts),
+        )
+
+
+def _warn_of_cases_in_both(datalist: Datalist, modalities: Sequence[str]) -> None:
+    training, validation = (
+        {case["case"] for case in datalist.cases(part, modalities)} for part in ("training", "validation")
+    )
+    if both := sorted(training & validation):
+        logger.warning(
+            "%s: %s: in training and in validation, so the best epoch is chosen by cases that it was trained on; "
+            "expected every case in one part: remove it from the other",
+            *(datalist.path, ", ".join(both)),
         )
 
 
