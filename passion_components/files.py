@@ -5,9 +5,10 @@ from __future__ import annotations
 import hashlib
 import os
 from codecs import BOM_UTF16_BE, BOM_UTF16_LE
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 DETACHED = (".mhd", ".nhdr", ".hdr", ".img")
 """Endings of files whose values, or whose header, lie in a file of the same name with another ending."""
@@ -82,6 +83,20 @@ def read_text(path: Path) -> str:
         return content.decode("utf-16" if content.startswith((BOM_UTF16_LE, BOM_UTF16_BE)) else "utf-8-sig")
     except UnicodeDecodeError:
         raise ValueError(f"{path}: is not a text file in UTF-8; save it as that, a table as CSV UTF-8") from None
+
+
+def unique_keys(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
+    """An object of JSON, as ``object_pairs_hook``; without it the last of equal keys counts, without a word.
+
+    Raises:
+        ValueError: a key that stands twice.
+    """
+    found: dict[str, Any] = {}
+    for key, value in pairs:
+        if key in found:
+            raise ValueError(f"the key {key!r} stands twice in one object; expected every key once")
+        found[key] = value
+    return found
 
 
 def file_in_the_way(path: Path | str) -> Path:

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from passion_components.datasets.spec import DatasetSpec, plain, spelling
+from passion_components.files import read_text, unique_keys
 
 FOREGROUNDS = ("nonzero", "above_background")
 SKULL = ("expected", "unexpected", None)
@@ -52,22 +53,14 @@ def read_dataset(path: Path | str) -> DatasetSpec:
 
 
 def _load(path: Path) -> Any:
-    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        found: dict[str, Any] = {}
-        for key, value in pairs:
-            if key in found:
-                raise ValueError(f"the key {key!r} stands twice in one object; expected every key once")
-            found[key] = value
-        return found
-
     try:
-        return json.loads(path.read_text(encoding="utf-8-sig"), object_pairs_hook=unique)
+        text = read_text(path)
     except FileNotFoundError:
         raise FileNotFoundError(f"{path}: no such file; expected the JSON file of a data set") from None
     except OSError as error:
         raise ValueError(f"{path}: cannot be read ({error.strerror}); expected the JSON file of a data set") from None
-    except UnicodeDecodeError:
-        raise ValueError(f"{path}: is not a text file; expected the JSON file of a data set") from None
+    try:
+        return json.loads(text, object_pairs_hook=unique_keys)
     except json.JSONDecodeError as error:
         raise ValueError(f"{path}: is not valid JSON: {error.msg} in line {error.lineno}") from None
     except RecursionError:

@@ -87,7 +87,8 @@ def check_training(
 ) -> None:
     """Refuse a training that cannot start.
 
-    Perfect data training (``pdt`` in ``presence_sampling``) on cases that lack sequences is warned about.
+    Perfect data training (``pdt`` in ``presence_sampling``) on cases that lack sequences is warned about, and so are
+    training cases that are validated on.
 
     Raises:
         UserError: in one line.
@@ -102,6 +103,7 @@ def check_training(
         raise UserError(f"--epochs {epochs}: accepted are 1 to --lr_horizon ({lr_horizon or 'any number'})")
     with _in_one_line():
         datalist.missing_rates(modalities)
+    _warn_of_cases_in_both(datalist, modalities)
     if "pdt" in presence_sampling:
         _warn_of_incomplete_cases(datalist, modalities)
     _check_reading(spec, modalities, label_scheme=label_scheme, resample_to=resample_to, register_to=register_to)
@@ -209,6 +211,18 @@ def _warn_of_incomplete_cases(datalist: Datalist, modalities: Sequence[str]) -> 
         )
 
 
+def _warn_of_cases_in_both(datalist: Datalist, modalities: Sequence[str]) -> None:
+    training, validation = (
+        {case["case"] for case in datalist.cases(part, modalities)} for part in ("training", "validation")
+    )
+    if both := sorted(training & validation):
+        logger.warning(
+            "%s: %s: in training and in validation, so the best epoch is chosen by cases that it was trained on; "
+            "expected every case in one part: remove it from the other",
+            *(datalist.path, ", ".join(both)),
+        )
+
+
 def _check_output(output_dir: Path, resume: bool | str) -> None:
     """Refuse a folder that does not fit ``--resume``: nobody trains afresh by mistake, nor over another training."""
     if not isinstance(resume, bool):
@@ -216,12 +230,17 @@ def _check_output(output_dir: Path, resume: bool | str) -> None:
             f"--resume {resume}: accepted are True and False; --output_dir names the folder in which to go on"
         )
     checkpoints = [path.name for path in checkpoints_in(output_dir)]
-    if resume and not checkpoints:
-        raise UserError(
-            f"--resume True: {output_dir} holds no {STATE_FILE}; look for a mistyped --output_dir, or leave "
-            "--resume out to train from the start"
-        )
     found = [*checkpoints, *(name for name in _OF_A_TRAINING if (output_dir / name).exists())]
+    if resume and not checkpoints:
+        weights = [output_dir / name for name in ("model_last.pt", "model.pt") if name in found]
+        anew = (
+            f"begin anew from its weights, without --resume, with --ckpt {weights[0]} and another --output_dir"
+            if weights
+            else "leave --resume out to train from the start"
+        )
+        raise UserError(
+            f"--resume True: {output_dir} holds no {STATE_FILE}; look for a mistyped --output_dir, or {anew}"
+        )
     if found and not resume:
         go_on = "go on with --resume True, or name" if checkpoints else "remove it, or name"
         raise UserError(f"{output_dir} already holds {', '.join(found)}; {go_on} another --output_dir")

@@ -29,7 +29,7 @@ from passion_components.engines.evaluator import SubsetEvaluator
 from passion_components.engines.failures import disk_line, error_line, in_words, try_folder
 from passion_components.engines.weights import load_weights, start_from, warn_of_training_cases
 from passion_components.engines.weights_input import DATASET_FILE, WeightsInput
-from passion_components.files import write_text_atomically
+from passion_components.files import read_text, write_text_atomically
 from passion_components.handlers.predictions import remove_predictions
 from passion_components.metrics.record import EvaluationRecord
 
@@ -72,8 +72,7 @@ def start(
             try_folder(output_dir)
             write_split(datalist, output_dir, modalities)
             if spec.file is not None:
-                text = spec.file.read_text(encoding="utf-8")
-                write_text_atomically(Path(output_dir) / DATASET_FILE, text)
+                write_text_atomically(Path(output_dir) / DATASET_FILE, read_text(spec.file))
 
     in_words(run, interrupted="nothing was trained yet")
 

@@ -12,6 +12,7 @@ import torch
 from monai.transforms import Transform
 
 from passion_components.data.errors import CaseError
+from passion_components.data.reading.few_values import few_values, shown
 from passion_components.data.reading.grid import check_one_grid
 from passion_components.data.reading.image_files import shown_name
 from passion_components.data.reading.resample import resample
@@ -33,8 +34,9 @@ class LoadModalitiesd(Transform):
     - ``files``: names of the files in ``image``, in words;
     - ``presence``: bool tensor (M,) on the CPU.
 
-    A sequence without contrast, constant or constant on its foreground, counts as absent, with a warning. One whose
-    voxels are those of another, in whatever file and dtype, is a copy and no sequence of its own.
+    A sequence without contrast, constant or constant on its foreground, counts as absent, with a warning. One
+    that holds a few whole numbers alone, as a label map does, counts as present, with a warning. One whose voxels are
+    those of another, in whatever file and dtype, is a copy and no sequence of its own.
 
     Args:
         modalities: names of the M modalities.
@@ -89,6 +91,12 @@ class LoadModalitiesd(Transform):
             raise CaseError(f"{case}: every sequence is constant ({names}); expected at least one with contrast")
         for name in [name for name in channels if name not in present]:
             logger.warning("%s: %s is constant; %s counts as absent", case, shown_name(volumes[name].path), name)
+        for name in present:
+            if values := few_values(as_read[name].array):
+                logger.warning(
+                    "%s: %s holds the values %s alone, as a label map or mask; give the scan as %s",
+                    *(case, shown_name(as_read[name].path), shown(values), name),
+                )
 
         image = torch.zeros(len(self.modalities), *reference.grid.shape)
         for name in present:

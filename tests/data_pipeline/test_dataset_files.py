@@ -36,6 +36,12 @@ def written(tmp_path):
 
 
 class TestReading:
+    def test_one_in_utf_16_is_read(self, written):
+        path = written()
+        plain = dataset_spec(path)
+        path.write_text(path.read_text(encoding="utf-8"), encoding="utf-16")
+        assert dataset_spec(path) == plain
+
     def test_own_data_sets_have_what_their_file_says(self, written):
         spec = dataset_spec(written())
         assert spec == DatasetSpec(

@@ -186,6 +186,12 @@ class TestTraining:
         self.check(datalist([datalist.case, complete]), tmp_path, presence_sampling=["pdt"])
         assert f"1 of 2 training cases of {tmp_path}" in caplog.text and "lack sequences (t1 1)" in caplog.text
 
+    def test_a_case_in_training_and_in_validation_is_told(self, datalist, tmp_path, caplog):
+        self.check(datalist([datalist.case], [datalist.case | {"case": "b"}]), tmp_path, modalities=["flair"])
+        assert "in validation" not in caplog.text
+        self.check(datalist([datalist.case], [datalist.case]), tmp_path, modalities=["flair"])
+        assert f"{tmp_path / 'datalist.json'}: a: in training and in validation" in caplog.text
+
     @pytest.mark.parametrize(("epochs", "lr_horizon"), [(0, None), (5, 4), (-1, 4)])
     def test_epochs_that_cannot_be(self, datalist, tmp_path, epochs, lr_horizon):
         with pytest.raises(UserError, match=f"^--epochs {epochs}: accepted are 1 to --lr_horizon"):
@@ -215,6 +221,12 @@ class TestTraining:
 
     def test_a_resume_without_checkpoint(self, datalist, tmp_path):
         with pytest.raises(UserError, match=r"--resume True: .*out holds no checkpoint.pt; look for a mistyped"):
+            self.check(datalist(), tmp_path, resume=True)
+
+    def test_a_resume_without_checkpoint_where_weights_are_left_names_them(self, datalist, tmp_path):
+        (tmp_path / "out").mkdir()
+        (tmp_path / "out" / "model.pt").touch()
+        with pytest.raises(UserError, match=r"holds no checkpoint.pt; .* --ckpt .*out/model.pt and another --output_d"):
             self.check(datalist(), tmp_path, resume=True)
 
     @pytest.mark.parametrize(

@@ -247,6 +247,15 @@ class TestDatalist:
         (case,) = self.load(tmp_path, b"\xef\xbb\xbf" + json.dumps({"training": [self.CASE]}).encode())
         assert case["case"] == "a"
 
+    def test_utf_16_is_read_as_powershell_writes_it(self, tmp_path):
+        (case,) = self.load(tmp_path, json.dumps({"training": [self.CASE | {"case": "Müller"}]}).encode("utf-16"))
+        assert case["case"] == "Müller"
+
+    def test_another_encoding_is_told(self, tmp_path):
+        text = json.dumps({"training": [self.CASE | {"case": "Müller"}]}, ensure_ascii=False)
+        with pytest.raises(ValueError, match="datalist.json: is not a text file in UTF-8; save it as that"):
+            self.load(tmp_path, text.encode("latin-1"))
+
     def test_deep_nesting(self, tmp_path):
         with pytest.raises(ValueError, match="datalist.json: is nested too deeply"):
             self.load(tmp_path, b"[" * 200_000)

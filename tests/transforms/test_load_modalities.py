@@ -87,6 +87,17 @@ class TestSequencesWithoutContrast:
         load({"case": "P1", "t1": save("t1.nii.gz", brain)})
         assert not caplog.records
 
+    @pytest.mark.parametrize("codes", [(1, 2, 4), (200, 500, 2221)])
+    def test_a_label_map_given_as_a_scan_is_told(self, load, save, brain, caplog, codes):
+        labels = np.zeros_like(brain)
+        labels[2, 2, 2:5] = codes
+        item = load({"case": "P1", "t1": save("t1.nii.gz", brain), "flair": save("flair.nii.gz", labels)})
+        assert item["presence"].tolist() == [True, True, False]
+        values = ", ".join(map(str, (0, *codes)))
+        assert [record.getMessage() for record in caplog.records] == [
+            f"P1: flair.nii.gz holds the values {values} alone, as a label map or mask; give the scan as flair"
+        ]
+
     def test_a_case_of_nothing_but_constant_sequences_is_refused(self, load, save, brain):
         message = refusal(load, t1=save("t1.nii.gz", 0 * brain), t2=save("t2.nii.gz", 0 * brain + 1))
         assert "every sequence is constant (t1.nii.gz, t2.nii.gz); expected at least one with contrast" in message

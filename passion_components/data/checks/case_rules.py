@@ -11,6 +11,7 @@ from passion_components.data.checks.facts import VolumeFacts
 from passion_components.data.checks.findings import CheckedCase, Finding, Kind
 from passion_components.data.errors import CaseError, by
 from passion_components.data.reading.background import DIM, MAX_NEGATIVE_SHARE
+from passion_components.data.reading.few_values import shown
 from passion_components.data.reading.grid import Grid, check_one_grid
 from passion_components.data.reading.volumes import non_finite_problem
 from passion_components.datasets import DatasetSpec
@@ -67,6 +68,18 @@ def _contrast(case: CheckedCase, _: DatasetSpec) -> Iterator[tuple[Kind, str]]:
             Kind.CONSTANT,
             f"{case}: {case.files[key].path} is constant; {key} counts as absent: remove it from the datalist",
         )
+
+
+def _few_values(case: CheckedCase, _: DatasetSpec) -> Iterator[tuple[Kind, str]]:
+    label = case.volumes.get("label")
+    for key, volume in case.sequences.items():
+        is_that_label = label is not None and volume.voxels_sha256 == label.voxels_sha256  # an error of its own
+        if volume.contrast and volume.few_values and not is_that_label:
+            yield (
+                Kind.FEW_VALUES,
+                f"{case}: {case.files[key].path} holds the values {shown(volume.few_values)} alone, as a label map or "
+                f"mask; expected the scan: correct the path of {key}",
+            )
 
 
 def _copies(case: CheckedCase, _: DatasetSpec) -> Iterator[tuple[Kind, str]]:
@@ -239,6 +252,7 @@ _RULES: tuple[Callable[[CheckedCase, DatasetSpec], Iterator[tuple[Kind, str]]], 
     _grids,
     _non_finite,
     _contrast,
+    _few_values,
     _copies,
     _label,
     _spacing,

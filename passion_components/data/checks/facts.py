@@ -20,6 +20,7 @@ from passion_components.data.reading.background import (
     has_zero_corners,
     negative_share,
 )
+from passion_components.data.reading.few_values import few_values
 from passion_components.data.reading.grid import Grid
 from passion_components.data.reading.image_files import split_index
 from passion_components.data.reading.volumes import Volume, read_label_map, read_volume
@@ -46,6 +47,7 @@ class VolumeFacts:
         repeated_slices: number of slices that equal the one before them; 0 in label maps.
         label_values: the smallest 256 of the finite values that occur; None where the file is no label map.
         doubt: what is doubtful about the place that the header gives it, "" if nothing.
+        few_values: as of :func:`~passion_components.data.reading.few_values.few_values`; () in label maps.
     """
 
     grid: Grid
@@ -62,6 +64,7 @@ class VolumeFacts:
     repeated_slices: int
     label_values: tuple[float, ...] | None
     doubt: str
+    few_values: tuple[float, ...]
 
     @property
     def zero_outside(self) -> bool:
@@ -193,6 +196,7 @@ def _volume_facts(
         repeated_slices=0 if is_label else repeated_slices(values),
         label_values=tuple(np.unique(known)[:_MAX_VALUES].tolist()) if is_label else None,
         doubt=volume.doubt,
+        few_values=() if is_label else few_values(known),
     )
 
 

@@ -27,6 +27,7 @@ class Kind(Enum):
     PATIENT_IN_PARTS = ("warning", "patient in several parts")
     COPIED_CASE = ("warning", "same data in several cases")
     CONSTANT = ("warning", "sequence without contrast")
+    FEW_VALUES = ("warning", "label map or mask listed as a sequence")
     SPACING = ("warning", "other spacing")
     DOUBTFUL_PLACE = ("warning", "place or orientation in doubt")
     MIXED_CODES = ("warning", "label codes that never meet")

@@ -13,6 +13,7 @@ from passion_components.data.layouts.file_names import read_name
 from passion_components.data.layouts.found_cases import FoundCases
 from passion_components.data.reading.image_files import images_in, stem
 from passion_components.datasets import DatasetSpec
+from passion_components.files import read_text
 
 DESCRIPTION = "dataset.json"
 FOLDERS = (("imagesTr", "labelsTr"), ("imagesTs", "labelsTs"))
@@ -65,8 +66,8 @@ def find_numbered_cases(source: Path, spec: DatasetSpec, *, labelled: bool = Tru
 
 def read_description(path: Path) -> dict[str, Any]:
     try:
-        content = json.loads(path.read_text(encoding="utf-8-sig"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        content = json.loads(read_text(path))
+    except json.JSONDecodeError as error:
         raise ValueError(f"{path}: is not valid JSON: {error}") from None
     if not isinstance(content, dict):
         raise ValueError(f"{path}: expected an object, got a {type(content).__name__}")

@@ -23,7 +23,13 @@ import numpy as np
 from passion_components.data.case_names import PARTS, checked_case_name
 from passion_components.data.reading.image_files import split_index
 from passion_components.datasets import DATASETS, DatasetSpec, dataset_spec, known_sequence
-from passion_components.files import content_hashes, write_atomically
+from passion_components.files import content_hashes, read_text, unique_keys, write_atomically
+
+_PART_SPELLINGS = (*PARTS, "train", "val", "valid", "testing")
+"""The first three letters tell the part."""
+
+_CLOSE = 0.85
+"""``trainig`` is, ``test_old`` is not."""
 
 _SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 
@@ -40,12 +46,13 @@ class Datalist:
 
     Raises:
         FileNotFoundError: no such file.
-        ValueError: one that is no datalist; a label scheme that is no name.
+        ValueError: one that is no datalist; a part that is misspelt; a label scheme that is no name.
     """
 
     def __init__(self, path: Path | str) -> None:
         self.path = path
         self._content = _read(path)
+        _check_parts(path, self._content)
         self.label_scheme: str | None = self._content.get("label_scheme")
         if not isinstance(self.label_scheme, str | None):
             raise ValueError(f"{path}: label_scheme must be a name, got {self.label_scheme!r}")
@@ -161,8 +168,10 @@ class Datalist:
         names: set[str] = set()
         for number, entry in enumerate(entries, 1):
             where = f"{self.path}: entry {number} of part {part!r}"
-            if not isinstance(entry, dict) or not isinstance(entry.get("case"), str) or not entry["case"]:
+            if not isinstance(entry, dict) or "case" not in entry:
                 raise ValueError(f'{where} has no name; expected {{"case": "...", ...}}')
+            if not isinstance(entry["case"], str) or not entry["case"]:
+                raise ValueError(f"{where}: case must be a name in quotes, got {json.dumps(entry['case'])}")
             name = checked_case_name(entry["case"], where)
             if name in names:
                 raise ValueError(f"{self.path}: case {name!r} occurs twice in part {part!r}; expected every case once")
@@ -258,21 +267,21 @@ def check_files_exist(cases: Iterable[Mapping[str, str]]) -> None:
 
 def _read(path: Path | str) -> dict[str, Any]:
     try:
-        text = Path(path).read_text(encoding="utf-8-sig")
+        text = read_text(Path(path))
     except FileNotFoundError:
         raise FileNotFoundError(
             f"{path}: no such datalist; make one with `passion prepare` or `passion phantom`"
         ) from None
     except IsADirectoryError:
         raise ValueError(f"{path}: is a folder; expected a datalist, a JSON file") from None
-    except UnicodeDecodeError:
-        raise ValueError(f"{path}: is not a text file; expected a datalist in JSON") from None
     try:
-        content = json.loads(text)
+        content = json.loads(text, object_pairs_hook=unique_keys)
     except json.JSONDecodeError as error:
         raise ValueError(f"{path}: is not valid JSON: {error.msg} in line {error.lineno}") from None
     except RecursionError:
         raise ValueError(f"{path}: is nested too deeply; expected lists of cases in an object of parts") from None
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
     if _SURROGATE.search(text) and not _encodable(content):
         raise ValueError(f"{path}: holds half of a character (a lone surrogate, \\ud800 to \\udfff); write it in UTF-8")
     if not isinstance(content, dict):
@@ -289,6 +298,17 @@ def _encodable(content: Any) -> bool:
     except UnicodeEncodeError:
         return False
     return True
+
+
+def _check_parts(path: Path | str, content: Mapping[str, Any]) -> None:
+    """Refuse what would silently leave out all the cases of a part; lists of other names are someone's own."""
+    for key, value in content.items():
+        near = get_close_matches(key.strip().lower(), _PART_SPELLINGS, n=1, cutoff=_CLOSE)
+        if key not in PARTS and near and isinstance(value, list | dict):
+            meant = next(part for part in PARTS if part.startswith(near[0][:3]))
+            raise ValueError(
+                f"{path}: unknown part {key!r} (did you mean {meant}?); accepted: {', '.join(PARTS)}; rename it"
+            )
 
 
 def _check_keys(where: str, entry: Mapping[str, Any], modalities: Sequence[str]) -> None:

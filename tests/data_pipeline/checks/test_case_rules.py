@@ -108,6 +108,15 @@ class TestContrast:
         kind, cases, message = drawn.only_finding()
         assert kind is Kind.CONSTANT and cases == ["P1"] and "t1 counts as absent" in message
 
+    def test_a_mask_in_the_place_of_a_scan_is_a_warning(self, drawn):
+        drawn.change(drawn.first, "t1", lambda array: (2 * (array > 0) + (array > array.mean())).astype(np.int16))
+        (found,) = drawn.report().by_kind()[Kind.FEW_VALUES]
+        assert [case.name for case in found.cases] == ["P1"] and found.kind.severity == "warning"
+        assert found.message.endswith(
+            "P1_t1.nii.gz holds the values 0, 2, 3 alone, as a label map or mask; expected the "
+            "scan: correct the path of t1"
+        )
+
     def test_constant_sequences_alone_are_an_error(self, drawn):
         for key in ("flair", "t1ce"):
             drawn.change(drawn.first, key, np.zeros_like)

@@ -40,7 +40,8 @@ class TestLoad:
         assert Datalist(write({"test": [{"case": "P1", "t1": "a"}]})).cases("test", MODALITIES)[0]["case"] == "P1"
 
     def test_notes_and_foreign_sequences_are_left_out(self, write):
-        path = write({"training": [{"case": "P1", "t1": "/a", "t2": "/b", "fold": 0, "site": "x"}], "name": "mine"})
+        case = {"case": "P1", "t1": "/a", "t2": "/b", "fold": 0, "site": "x"}
+        path = write({"training": [case], "name": "mine", "train": "at 3 T", "test_old": []})
         assert Datalist(path).cases("training", ("t1", "flair")) == [{"case": "P1", "t1": "/a"}]
 
     def test_an_empty_part_is_legal(self, write):
@@ -53,15 +54,22 @@ class TestLoad:
         ("content", "message"),
         [
             ("{", "is not valid JSON: .* in line 1"),
+            ({"training": [], "val": []}, r"unknown part 'val' \(did you mean validation\?\); accepted: training"),
+            ({"Training": []}, r"unknown part 'Training' \(did you mean training\?\)"),
+            ({"training": [], "testing": []}, r"unknown part 'testing' \(did you mean test\?\)"),
+            ({"training": [], "test ": []}, r"unknown part 'test ' \(did you mean test\?\)"),
             ([], "expected an object with the parts training, validation, test, got a list"),
             ({"test": []}, "has no part 'training'; parts found: test"),
             ({"training": {}}, "part 'training' must be a list of cases, got a dict"),
             ({"training": [{"t1": "a"}]}, "entry 1 of part 'training' has no name"),
+            ({"training": [{"case": 12, "t1": "a"}]}, "entry 1 of .*: case must be a name in quotes, got 12$"),
             ({"training": [{"case": "P", "t1": "a"}] * 2}, "case 'P' occurs twice in part 'training'"),
             ({"training": [{"case": "P", "label": "a"}]}, "'P' has no modality; expected at least one of flair, t1ce"),
             ({"training": [{"case": "P", "t1c": "a"}]}, r"unknown key 't1c' \(did you mean t1ce\?\)"),
             ({"training": [{"case": "P", "T1": "a"}]}, r"unknown key 'T1' \(did you mean t1\?\)"),
             ({"training": [{"case": "P", "flar": "a"}]}, r"unknown key 'flar' \(did you mean flair\?\)"),
+            ('{"training": [], "training": []}', "the key 'training' stands twice in one object; expected"),
+            ('{"training": [{"case": "P", "t1": "a", "t1": "b"}]}', "the key 't1' stands twice in one object"),
             ({"training": [{"case": "P", "t1": None}]}, "t1 must be a path, got None; leave the key out"),
         ],
     )
