@@ -120,6 +120,22 @@ def test_the_page_of_results_is_complete():
         assert (DOCS / file).is_file(), file
 
 
+def test_every_interval_in_the_text_of_the_page_stands_in_one_of_its_tables():
+    text = (DOCS / "results.md").read_text(encoding="utf-8")
+    known = [interval for block in tables.BLOCK.finditer(text) for interval in intervals(block[0])]
+    known += [(-high, -low) for low, high in known]  # of the same difference, the other way round
+    found = intervals(tables.BLOCK.sub("", text))
+    assert len(found) > 50
+    for interval in found:
+        assert any(interval == pytest.approx(other, abs=0.0501) for other in known), interval
+
+
+def intervals(text: str) -> list[tuple[float, float]]:
+    """Every ``[low, high]`` in a text."""
+    number = r"([-+]?\d*\.?\d+)"
+    return [(float(low), float(high)) for low, high in re.findall(rf"\[{number}, {number}\]", text)]
+
+
 def test_the_tables_of_the_page_are_those_of_the_committed_rows():
     text = (DOCS / "results.md").read_text(encoding="utf-8")
     assert tables.with_tables(text, DOCS / "results") == text
