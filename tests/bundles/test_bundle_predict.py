@@ -29,8 +29,7 @@ def told_weights(workflow, random_weights_of):
         made.initialize()
         values = {key: made.parser.get_parsed_content(key) for key in ("spec", "modalities", "spacing", "roi_size")}
         said = describe_input(network=made.parser.get_parsed_content("network_def"), label_scheme=None, **values)
-        about = {"trained_on": {"input": said}, "mirror_axes": [0] if of.startswith("tcga_lgg") else []}
-        weights.with_suffix(".json").write_text(json.dumps(about))
+        weights.with_suffix(".json").write_text(json.dumps({"trained_on": {"input": said}}))
         return weights
 
     return make
@@ -56,6 +55,9 @@ def values(image) -> np.ndarray:
 @pytest.mark.parametrize("of", NAMES)
 def test_equal_voxel_by_voxel_to_inference_by_the_configs(of, run, told_weights, case, tmp_path):
     weights, files = told_weights(of), case(of)
+    about = weights.with_suffix(".json")
+    mirrored = {"mirror_axes": [0] if of.startswith("tcga_lgg") else []}
+    about.write_text(json.dumps(json.loads(about.read_text()) | mirrored))
     listed = tmp_path / "list.json"
     listed.write_text(json.dumps({"test": [{"case": "P1", **files}]}))
     run("inference", "inference", of=of, dataset_dir=listed, output_dir=tmp_path / "out", ckpt=weights)
