@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from argument_types import at_least_one
 from benchmarks.measuring import machine
 from benchmarks.operations import count_operations
 from benchmarks.steps import BACKBONES, OBJECTIVES, Shape, measure_steps, mixed
@@ -148,12 +149,6 @@ def line(row: dict[str, Any]) -> str:
     return " | ".join(cells)
 
 
-def _count(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"expected 1 or more, got {text!r}")
-    return int(text)
-
-
 def _device(text: str) -> torch.device:
     try:
         return torch.empty(0, device=text).device
@@ -169,8 +164,8 @@ def arguments(given: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--naive", action="store_true", help="also as the published code arranges the work")
     parser.add_argument("--amp", action="store_true", help="bfloat16 autocast in training")
     parser.add_argument("--device", default="cpu", type=_device)
-    parser.add_argument("--edge", type=_count, default=80, help="crop of the steps (default 80)")
-    parser.add_argument("--repeats", type=_count, default=3)
+    parser.add_argument("--edge", type=at_least_one, default=80, help="crop of the steps (default 80)")
+    parser.add_argument("--repeats", type=at_least_one, default=3)
     parser.add_argument("--backbones", nargs="+", choices=BACKBONES, default=list(BACKBONES))
     parser.add_argument("--objectives", nargs="+", choices=OBJECTIVES, help="default: all; --quick: baseline, passion")
     parser.add_argument("--json", type=Path, help="file for everything that was measured")

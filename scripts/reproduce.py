@@ -23,6 +23,7 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 
+from argument_types import at_least_one
 from reproduction import rows
 from reproduction.grid import STUDIES, Job, jobs
 from reproduction.runs import RunFailed, command, dataset_of, run, stop
@@ -148,12 +149,6 @@ def _report(results: Path, *, table: bool, figures: bool) -> None:
         write_figures(results)
 
 
-def _count(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"expected 1 or more, got {text!r}")
-    return int(text)
-
-
 def _begins(job: Job, word: str) -> bool:
     return f"{job.name}/".startswith(f"{word}/")
 
@@ -180,7 +175,7 @@ def main() -> int:
     parser.add_argument("--brats", type=Path, help="folder that `passion prepare brats --dataset brats2021` wrote")
     parser.add_argument("--work", type=Path, help="folder for what is not kept")
     parser.add_argument("--only", nargs="+", default=[], metavar="STUDY[/SETTING[/foldN_seedN]]", help="in this order")
-    parser.add_argument("--processes", type=_count, default=os.cpu_count(), help="at once; default: one a core")
+    parser.add_argument("--processes", type=at_least_one, default=os.cpu_count(), help="at once; default: one a core")
     parser.add_argument("--results", type=Path, default=RESULTS, help="folder of the rows; default: docs/results")
     parser.add_argument("--plan", action="store_true", help="say what is done and left, and how long it takes")
     parser.add_argument("--table", action="store_true", help="write the tables anew, from the rows into RESULTS.md")
